@@ -1,0 +1,29 @@
+/**
+ * Quern: compute kernels of published machine-learning systems as plain Java calls.
+ *
+ * <p>On the module path the vector tier needs no flag, because {@code jdk.incubator.vector} is required here; on the
+ * class path the JVM needs {@code --add-modules jdk.incubator.vector}, and without it every family runs its scalar tier.
+ */
+module org.quern {
+  requires com.google.gson;
+  requires jdk.incubator.vector;
+  requires jdk.management;
+  requires static de.siegmar.fastcsv;
+  requires static info.picocli;
+  requires static me.tongfei.progressbar;
+  requires static org.jspecify;
+
+  exports org.quern;
+  exports org.quern.family;
+  exports org.quern.io;
+  exports org.quern.linalg;
+  exports org.quern.prune;
+  exports org.quern.random;
+  exports org.quern.runtime;
+  exports org.quern.tensor;
+
+  opens org.quern.cli to
+      info.picocli;
+
+  uses org.quern.family.Family;
+}

@@ -1,0 +1,6 @@
+package org.quern.io;
+
+/** JSON documents. */
+final class Json {
+  private Json() {}
+}

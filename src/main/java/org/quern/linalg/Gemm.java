@@ -1,0 +1,6 @@
+package org.quern.linalg;
+
+/** Dense matrix products. */
+public final class Gemm {
+  private Gemm() {}
+}

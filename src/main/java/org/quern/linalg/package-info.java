@@ -1,0 +1,5 @@
+/** Dense linear algebra: matrix products and small factorizations. */
+@NullMarked
+package org.quern.linalg;
+
+import org.jspecify.annotations.NullMarked;
