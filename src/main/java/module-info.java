@@ -11,7 +11,7 @@ module org.quern {
   requires static de.siegmar.fastcsv;
   requires static info.picocli;
   requires static me.tongfei.progressbar;
-  requires static org.jspecify;
+  requires static transitive org.jspecify;
 
   exports org.quern;
   exports org.quern.family;

@@ -4,6 +4,7 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -74,8 +75,8 @@ public final class Replay {
     return List.copyOf(results);
   }
 
-  /** What was recognised but not replayed, with the reason. */
+  /** What was recognised but not replayed, with the reason, in order. */
   public Map<String, String> skipped() {
-    return Map.copyOf(skipped);
+    return Collections.unmodifiableMap(new LinkedHashMap<>(skipped));
   }
 }
