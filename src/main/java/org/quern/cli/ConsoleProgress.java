@@ -9,9 +9,15 @@ import me.tongfei.progressbar.ProgressBarStyle;
 import org.jspecify.annotations.Nullable;
 import org.quern.runtime.Progress;
 
-/** Shows progress as a bar on a terminal, and elsewhere as plain lines, at most one in two seconds for each step. */
+/**
+ * Shows progress as a bar on a terminal, and elsewhere as plain lines, at most one in two seconds
+ * for each step.
+ */
 final class ConsoleProgress implements Progress, AutoCloseable {
-  /** Set to {@code true} by the launcher when the error stream is a terminal; Java cannot tell it by itself. */
+  /**
+   * Set to {@code true} by the launcher when the error stream is a terminal; Java cannot tell it by
+   * itself.
+   */
   static final String TERMINAL_PROPERTY = "quern.terminal";
 
   private static final long LINE_INTERVAL = TimeUnit.SECONDS.toNanos(2);

@@ -28,8 +28,14 @@ final class DoctorCommand implements Runnable {
   private static final List<Library> LIBRARIES =
       List.of(
           new Library("gson", "reads JSON headers", "com/google/gson/Gson.class"),
-          new Library("fastcsv", "reads and writes CSV tables", "de/siegmar/fastcsv/reader/CsvReader.class"),
-          new Library("progressbar", "draws progress on a terminal", "me/tongfei/progressbar/ProgressBar.class"),
+          new Library(
+              "fastcsv",
+              "reads and writes CSV tables",
+              "de/siegmar/fastcsv/reader/CsvReader.class"),
+          new Library(
+              "progressbar",
+              "draws progress on a terminal",
+              "me/tongfei/progressbar/ProgressBar.class"),
           new Library("chart.js", "draws the plots of HTML reports", HtmlReport.CHART_LIBRARY));
 
   private final List<Family> families;
@@ -57,7 +63,9 @@ final class DoctorCommand implements Runnable {
   private void print(Capabilities capabilities, PrintWriter out) {
     Machine.facts(capabilities).forEach((name, value) -> out.printf("%-16s %s%n", name, value));
     if (capabilities.forced() != null) {
-      out.printf("%-16s %s (by -D%s)%n", "Forced tier", capabilities.forced().label(), Capabilities.TIER_PROPERTY);
+      out.printf(
+          "%-16s %s (by -D%s)%n",
+          "Forced tier", capabilities.forced().label(), Capabilities.TIER_PROPERTY);
     }
     out.println();
 
@@ -119,7 +127,8 @@ final class DoctorCommand implements Runnable {
     report.add("machine", machine);
     report.addProperty("vectorBits", capabilities.vectorBits());
     report.addProperty("processors", capabilities.processors());
-    report.addProperty("forced", capabilities.forced() == null ? null : capabilities.forced().label());
+    report.addProperty(
+        "forced", capabilities.forced() == null ? null : capabilities.forced().label());
     report.add("tiers", tiers);
     report.add("libraries", libraries);
     report.add("families", known);

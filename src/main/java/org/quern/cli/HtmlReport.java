@@ -11,10 +11,12 @@ import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.util.List;
 import java.util.Map;
-import org.jspecify.annotations.Nullable;
 import org.quern.family.Chart;
 
-/** A web page of facts, tables and plots in one file that needs no network. Sections appear in the order of the calls. */
+/**
+ * A web page of facts, tables and plots in one file that needs no network. Sections appear in the
+ * order of the calls.
+ */
 final class HtmlReport {
   /** Where the jar of the plotting library keeps its browser build. */
   static final String CHART_LIBRARY = "META-INF/resources/webjars/chart.js/4.4.9/dist/chart.umd.js";
@@ -34,22 +36,23 @@ final class HtmlReport {
   void facts(String heading, Map<String, String> facts) {
     heading(heading);
     body.append("<dl>\n");
-    facts.forEach(
-        (name, value) ->
-            body.append("<div><dt>").append(escape(name)).append("</dt><dd>").append(escape(value)).append("</dd></div>\n"));
+    facts.forEach((name, value) ->
+        body.append("<div><dt>")
+            .append(escape(name))
+            .append("</dt><dd>")
+            .append(escape(value))
+            .append("</dd></div>\n"));
     body.append("</dl>\n");
   }
 
   /** Adds a table. */
   void table(String heading, Table table) {
     heading(heading);
-    body.append("<div class=\"wide\"><table>\n<thead><tr>");
-    table.headings().forEach(cell -> cell("th", null, cell));
-    body.append("</tr></thead>\n<tbody>\n");
-    for (List<String> row : table.rows()) {
-      body.append("<tr>");
-      row.forEach(cell -> cell("td", style(cell), cell));
-      body.append("</tr>\n");
+    body.append("<div class=\"wide\"><table>\n<thead>");
+    row("th", table, table.headings());
+    body.append("</thead>\n<tbody>\n");
+    for (List<String> cells : table.rows()) {
+      row("td", table, cells);
     }
     body.append("</tbody></table></div>\n");
   }
@@ -63,7 +66,9 @@ final class HtmlReport {
     body.append("<div class=\"plots\">\n");
     for (Chart chart : charts) {
       String name = escape(chart.title());
-      body.append("<figure><figcaption>").append(name).append("</figcaption><div><canvas role=\"img\" aria-label=\"");
+      body.append("<figure><figcaption>")
+          .append(name)
+          .append("</figcaption><div><canvas role=\"img\" aria-label=\"");
       body.append(name).append("\"></canvas></div></figure>\n");
       plots.add(describe(chart));
     }
@@ -71,7 +76,8 @@ final class HtmlReport {
   }
 
   /**
-   * Writes the page to a temporary file beside {@code file} and renames it, so that a failure leaves an old page whole.
+   * Writes the page to a temporary file beside {@code file} and renames it, so that a failure
+   * leaves an old page whole.
    *
    * @throws IOException where the directory cannot be written
    */
@@ -91,30 +97,42 @@ final class HtmlReport {
   /**
    * Checks that a page can be written to {@code file}, so that long work need not fail at its end.
    *
-   * @throws IllegalArgumentException where it is a directory, or its directory is missing or read-only
+   * @throws IllegalArgumentException where it is a directory, or its directory is missing or
+   *     read-only
    */
   static void checkTarget(Path file) {
     Path target = file.toAbsolutePath();
     Path directory = target.getParent();
     if (directory == null || !Files.isWritable(directory) || Files.isDirectory(target)) {
-      throw new IllegalArgumentException("report: expected a file in a writable directory, got '" + file + "'");
+      throw new IllegalArgumentException(
+          "report: expected a file in a writable directory, got '" + file + "'");
     }
   }
 
   /** The whole page. */
   String html() throws IOException {
     String script = plots.isEmpty() ? "" : script();
-    return PAGE.replace("@TITLE@", escape(title)).replace("@BODY@", body).replace("@SCRIPT@", script);
+    return PAGE.replace("@TITLE@", escape(title))
+        .replace("@BODY@", body)
+        .replace("@SCRIPT@", script);
   }
 
   private String script() throws IOException {
-    return "<script>" + chartLibrary() + "</script>\n<script>const plots = " + GSON.toJson(plots) + ";\n" + DRAW + "</script>\n";
+    return "<script>"
+        + chartLibrary()
+        + "</script>\n<script>const plots = "
+        + GSON.toJson(plots)
+        + ";\n"
+        + DRAW
+        + "</script>\n";
   }
 
   private static String chartLibrary() throws IOException {
-    try (InputStream stream = HtmlReport.class.getClassLoader().getResourceAsStream(CHART_LIBRARY)) {
+    try (InputStream stream =
+        HtmlReport.class.getClassLoader().getResourceAsStream(CHART_LIBRARY)) {
       if (stream == null) {
-        throw new IOException("the library chart.js is not on the class path; the report needs it for its plots");
+        throw new IOException(
+            "the library chart.js is not on the class path; the report needs it for its plots");
       }
       return new String(stream.readAllBytes(), StandardCharsets.UTF_8);
     }
@@ -124,20 +142,20 @@ final class HtmlReport {
     body.append("<h2>").append(escape(text)).append("</h2>\n");
   }
 
-  private void cell(String element, @Nullable String style, String text) {
-    body.append('<').append(element);
-    if (style != null) {
-      body.append(" class=\"").append(style).append('"');
+  private void row(String element, Table table, List<String> cells) {
+    body.append("<tr>");
+    for (int i = 0; i < cells.size(); i++) {
+      String cell = cells.get(i);
+      String style =
+          switch (cell) {
+            case "PASS" -> " class=\"pass\"";
+            case "FAIL" -> " class=\"fail\"";
+            default -> table.hasFigures(i) ? " class=\"figure\"" : "";
+          };
+      body.append('<').append(element).append(style).append('>').append(escape(cell));
+      body.append("</").append(element).append('>');
     }
-    body.append('>').append(escape(text)).append("</").append(element).append('>');
-  }
-
-  private static @Nullable String style(String cell) {
-    return switch (cell) {
-      case "PASS" -> "pass";
-      case "FAIL" -> "fail";
-      default -> Table.isFigure(cell) ? "figure" : null;
-    };
+    body.append("</tr>\n");
   }
 
   private static JsonObject describe(Chart chart) {
@@ -169,7 +187,10 @@ final class HtmlReport {
 
   /** The text with the characters replaced that mean something in HTML. */
   static String escape(String text) {
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("\"", "&quot;");
+    return text.replace("&", "&amp;")
+        .replace("<", "&lt;")
+        .replace(">", "&gt;")
+        .replace("\"", "&quot;");
   }
 
   private static final String PAGE =
@@ -202,7 +223,7 @@ final class HtmlReport {
       table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
       th, td { padding: .45rem .9rem .45rem 0; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; }
       th { color: var(--soft); font-size: .75rem; letter-spacing: .04em; white-space: nowrap; }
-      .figure { text-align: right; white-space: nowrap; }
+      td.figure, th.figure { text-align: right; white-space: nowrap; }
       .pass { color: var(--pass); font-weight: 600; }
       .fail { color: var(--fail); font-weight: 600; }
       .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(30rem, 100%), 1fr)); gap: 1.2rem; }
@@ -219,7 +240,10 @@ final class HtmlReport {
       </html>
       """;
 
-  /** Draws every plot on the canvas that stands at its place in the page. The colours can be told apart by everybody. */
+  /**
+   * Draws every plot on the canvas that stands at its place in the page. The colours can be told
+   * apart by everybody.
+   */
   private static final String DRAW =
       """
       const palette = ["#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#999999"];

@@ -15,7 +15,10 @@ import org.jspecify.annotations.Nullable;
 record Library(String name, String purpose, String resource) {
   private static final Pattern JAR = Pattern.compile("-(\\d[\\w.-]*)\\.jar!");
 
-  /** The version that the name of its jar carries, "unknown" where it carries none, null where the library is absent. */
+  /**
+   * The version that the name of its jar carries, "unknown" where it carries none, null where the
+   * library is absent.
+   */
   @Nullable String version() {
     URL location = Library.class.getClassLoader().getResource(resource);
     if (location == null) {

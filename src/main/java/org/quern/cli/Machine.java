@@ -17,7 +17,8 @@ final class Machine {
     Map<String, String> facts = new LinkedHashMap<>();
     facts.put("Quern", Main.Version.number());
     facts.put("JVM", capabilities.java());
-    facts.put("System", property("os.name") + " " + property("os.version") + " " + property("os.arch"));
+    facts.put(
+        "System", property("os.name") + " " + property("os.version") + " " + property("os.arch"));
     facts.put("CPU", capabilities.cpu());
     facts.put("Processors", Integer.toString(capabilities.processors()));
     facts.put("Vector width", capabilities.vectorBits() + " bits");

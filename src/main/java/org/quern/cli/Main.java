@@ -43,14 +43,18 @@ public final class Main implements Runnable {
 
   @Spec private CommandSpec spec;
 
-  @Option(names = "--debug", scope = ScopeType.INHERIT, description = "Show the stack trace of an error.")
+  @Option(
+      names = "--debug",
+      scope = ScopeType.INHERIT,
+      description = "Show the stack trace of an error.")
   private boolean debug;
 
   private Main() {}
 
   /** Runs the command line and exits with its status. */
   public static void main(String[] arguments) {
-    List<Family> families = ServiceLoader.load(Family.class).stream().map(ServiceLoader.Provider::get).toList();
+    List<Family> families =
+        ServiceLoader.load(Family.class).stream().map(ServiceLoader.Provider::get).toList();
     System.exit(commandLine(families).execute(arguments));
   }
 
@@ -96,10 +100,13 @@ public final class Main implements Runnable {
 
   /** The message of an exception as one line; the file exceptions of the JDK carry only a path. */
   private static String oneLine(Throwable exception) {
+    Throwable cause = exception.getCause();
+    if (exception instanceof UncheckedIOException && cause != null) {
+      return oneLine(cause);
+    }
     String message = exception.getMessage();
     String text =
         switch (exception) {
-          case UncheckedIOException wrapper -> oneLine(wrapper.getCause());
           case NoSuchFileException missing -> "no such file: " + message;
           case NotDirectoryException file -> "not a directory: " + message;
           case AccessDeniedException denied -> "permission denied: " + message;

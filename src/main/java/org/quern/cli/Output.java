@@ -9,7 +9,8 @@ import java.util.Locale;
 
 /** How figures and documents are written to standard output. */
 final class Output {
-  private static final Gson GSON = new GsonBuilder().setPrettyPrinting().serializeNulls().disableHtmlEscaping().create();
+  private static final Gson GSON =
+      new GsonBuilder().setPrettyPrinting().serializeNulls().disableHtmlEscaping().create();
 
   private Output() {}
 
@@ -29,13 +30,18 @@ final class Output {
       return String.format(Locale.ROOT, "%.0f", value);
     }
     if (magnitude >= 1e-2 && magnitude < 1e6) {
-      return String.format(Locale.ROOT, "%." + Math.max(0, 2 - (int) Math.floor(Math.log10(magnitude))) + "f", value);
+      return String.format(
+          Locale.ROOT,
+          "%." + Math.max(0, 2 - (int) Math.floor(Math.log10(magnitude))) + "f",
+          value);
     }
     return String.format(Locale.ROOT, "%.2e", value);
   }
 
   /** A duration with the unit that gives it few digits. */
   static String seconds(double value) {
-    return value >= 1 ? figure(value) + " s" : value >= 1e-3 ? figure(value * 1e3) + " ms" : figure(value * 1e6) + " us";
+    return value >= 1
+        ? figure(value) + " s"
+        : value >= 1e-3 ? figure(value * 1e3) + " ms" : figure(value * 1e6) + " us";
   }
 }

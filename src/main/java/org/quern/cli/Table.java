@@ -3,9 +3,16 @@ package org.quern.cli;
 import java.io.PrintWriter;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.regex.Pattern;
 
-/** Rows of text under headings, printed in aligned columns; figures are set flush right. */
+/**
+ * Rows of text under headings, printed in aligned columns; columns of figures are set flush right.
+ */
 final class Table {
+  /** A number with an exponent and a short unit at most, or a dash for a missing one. */
+  private static final Pattern FIGURE =
+      Pattern.compile("[-+]?\\d[\\d.]*(e[-+]?\\d+)?( ?[\\p{Alpha}%]{1,2})?|-|NaN|-?Infinity");
+
   private final List<String> headings;
   private final List<List<String>> rows = new ArrayList<>();
 
@@ -15,7 +22,8 @@ final class Table {
 
   void add(String... cells) {
     if (cells.length != headings.size()) {
-      throw new IllegalArgumentException("cells: expected " + headings.size() + ", got " + cells.length);
+      throw new IllegalArgumentException(
+          "cells: expected " + headings.size() + ", got " + cells.length);
     }
     rows.add(List.of(cells));
   }
@@ -28,31 +36,30 @@ final class Table {
     return rows;
   }
 
-  /** True when the cell starts like a number, so that it belongs to the right edge of its column. */
-  static boolean isFigure(String cell) {
-    return cell.matches("[-+]?\\d.*|-|NaN");
+  /** True when the column holds figures only. */
+  boolean hasFigures(int column) {
+    return !rows.isEmpty()
+        && rows.stream().allMatch(row -> FIGURE.matcher(row.get(column)).matches());
   }
 
   void print(PrintWriter out) {
-    int[] widths = new int[headings.size()];
-    for (List<String> row : lines()) {
-      for (int i = 0; i < widths.length; i++) {
-        widths[i] = Math.max(widths[i], row.get(i).length());
-      }
+    List<List<String>> lines = new ArrayList<>(rows);
+    lines.addFirst(headings);
+    int columns = headings.size();
+    int[] widths = new int[columns];
+    boolean[] right = new boolean[columns];
+    for (int i = 0; i < columns; i++) {
+      int column = i;
+      widths[i] = lines.stream().mapToInt(line -> line.get(column).length()).max().orElse(0);
+      right[i] = hasFigures(i);
     }
-    for (List<String> row : lines()) {
+    for (List<String> cells : lines) {
       StringBuilder line = new StringBuilder();
-      for (int i = 0; i < widths.length; i++) {
-        String padding = " ".repeat(widths[i] - row.get(i).length());
-        line.append(isFigure(row.get(i)) ? padding + row.get(i) : row.get(i) + padding).append("  ");
+      for (int i = 0; i < columns; i++) {
+        String padding = " ".repeat(widths[i] - cells.get(i).length());
+        line.append(right[i] ? padding + cells.get(i) : cells.get(i) + padding).append("  ");
       }
       out.println(line.toString().stripTrailing());
     }
-  }
-
-  private List<List<String>> lines() {
-    List<List<String>> lines = new ArrayList<>(rows);
-    lines.addFirst(headings);
-    return lines;
   }
 }

@@ -57,14 +57,16 @@ final class TourCommand implements Callable<Integer> {
   @Override
   public Integer call() throws IOException {
     if (threads < 1) {
-      throw new ParameterException(spec.commandLine(), "--threads: expected at least 1, got " + threads);
+      throw new ParameterException(
+          spec.commandLine(), "--threads: expected at least 1, got " + threads);
     }
     HtmlReport.checkTarget(file);
     List<TourRow> rows = new ArrayList<>();
     List<Chart> charts = new ArrayList<>();
     try (ConsoleProgress progress = ConsoleProgress.onErrorStream()) {
       for (Family family : families) {
-        TourContext context = new TourContext(Tiers.choose(spec, family.tiers(), null), threads, progress);
+        TourContext context =
+            new TourContext(Tiers.choose(spec, family.tiers(), null), threads, progress);
         TourReport report = family.tour(context);
         rows.addAll(report.rows());
         charts.addAll(report.charts());
@@ -83,7 +85,8 @@ final class TourCommand implements Callable<Integer> {
   }
 
   private static Table tabulate(List<TourRow> rows) {
-    Table table = new Table("FAMILY", "JOB", "TIER", "TIME", "SPEED-UP", "AGAINST", "CHECK", "RESULT");
+    Table table =
+        new Table("FAMILY", "JOB", "TIER", "TIME", "SPEED-UP", "AGAINST", "CHECK", "RESULT");
     for (TourRow row : rows) {
       table.add(
           row.family(),

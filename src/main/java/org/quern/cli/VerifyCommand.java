@@ -42,13 +42,19 @@ final class VerifyCommand implements Callable<Integer> {
 
   @Spec private CommandSpec spec;
 
-  @Parameters(index = "0", paramLabel = "FAMILY", description = "Name of the family, as quern doctor lists it.")
+  @Parameters(
+      index = "0",
+      paramLabel = "FAMILY",
+      description = "Name of the family, as quern doctor lists it.")
   private String name;
 
   @Parameters(index = "1", paramLabel = "DIR", description = "Directory that holds the cases.")
   private Path directory;
 
-  @Option(names = "--tier", paramLabel = "TIER", description = "Replay on this tier only: scalar, vector, native or cuda.")
+  @Option(
+      names = "--tier",
+      paramLabel = "TIER",
+      description = "Replay on this tier only: scalar, vector, native or cuda.")
   private @Nullable Tier tier;
 
   @Option(names = "--json", description = "Print one JSON object instead of a table.")
@@ -63,7 +69,8 @@ final class VerifyCommand implements Callable<Integer> {
     Family family = family();
     if (!Files.isDirectory(directory)) {
       throw new ParameterException(
-          spec.commandLine(), "DIR: expected a directory that holds golden cases, got '" + directory + "'");
+          spec.commandLine(),
+          "DIR: expected a directory that holds golden cases, got '" + directory + "'");
     }
     List<CaseResult> results = new ArrayList<>();
     Map<String, String> skipped = new LinkedHashMap<>();
@@ -89,7 +96,8 @@ final class VerifyCommand implements Callable<Integer> {
       out.println(Output.toJson(describe(results, skipped, unrecognised)));
     } else {
       print(results, skipped, unrecognised, out);
-      out.printf("%d cases, %d passed, %d failed%n", results.size(), results.size() - failed, failed);
+      out.printf(
+          "%d cases, %d passed, %d failed%n", results.size(), results.size() - failed, failed);
     }
     return results.isEmpty() || failed > 0 ? Main.CHECK_FAILED : 0;
   }
@@ -101,7 +109,8 @@ final class VerifyCommand implements Callable<Integer> {
       }
     }
     String known = families.stream().map(Family::name).collect(Collectors.joining(", "));
-    throw new ParameterException(spec.commandLine(), "FAMILY: expected one of [" + known + "], got '" + name + "'");
+    throw new ParameterException(
+        spec.commandLine(), "FAMILY: expected one of [" + known + "], got '" + name + "'");
   }
 
   private Set<Tier> tiers(Family family) {
@@ -116,7 +125,10 @@ final class VerifyCommand implements Callable<Integer> {
   }
 
   private static void print(
-      List<CaseResult> results, Map<String, String> skipped, List<String> unrecognised, PrintWriter out) {
+      List<CaseResult> results,
+      Map<String, String> skipped,
+      List<String> unrecognised,
+      PrintWriter out) {
     Table table = new Table("RESULT", "TIER", "WORST", "TOLERANCE", "UNIT", "FILE", "CASE");
     for (CaseResult result : results) {
       table.add(
@@ -134,7 +146,8 @@ final class VerifyCommand implements Callable<Integer> {
     unrecognised.forEach(file -> out.println("not recognised: " + file));
   }
 
-  private JsonObject describe(List<CaseResult> results, Map<String, String> skipped, List<String> unrecognised) {
+  private JsonObject describe(
+      List<CaseResult> results, Map<String, String> skipped, List<String> unrecognised) {
     JsonArray cases = new JsonArray();
     for (CaseResult result : results) {
       JsonObject entry = new JsonObject();
@@ -153,7 +166,8 @@ final class VerifyCommand implements Callable<Integer> {
     unrecognised.forEach(files::add);
     JsonObject report = new JsonObject();
     report.addProperty("family", name);
-    report.addProperty("passed", !results.isEmpty() && results.stream().allMatch(CaseResult::passed));
+    report.addProperty(
+        "passed", !results.isEmpty() && results.stream().allMatch(CaseResult::passed));
     report.add("cases", cases);
     report.add("skipped", left);
     report.add("notRecognised", files);

@@ -33,7 +33,10 @@ public final class Replay {
     this.tier = tier;
     this.listener = listener;
     try (Stream<Path> entries = Files.list(directory)) {
-      entries.map(path -> path.getFileName().toString()).filter(name -> !name.startsWith("README")).forEach(unclaimed::add);
+      entries
+          .map(path -> path.getFileName().toString())
+          .filter(name -> !name.startsWith("README"))
+          .forEach(unclaimed::add);
     }
   }
 
