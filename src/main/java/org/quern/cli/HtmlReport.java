@@ -221,7 +221,7 @@ final class HtmlReport {
       dd { margin: 0; overflow-wrap: anywhere; }
       .wide { overflow-x: auto; }
       table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
-      th, td { padding: .45rem .9rem .45rem 0; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; }
+      th, td { padding: .45rem 1.4rem .45rem 0; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; }
       th { color: var(--soft); font-size: .75rem; letter-spacing: .04em; white-space: nowrap; }
       td.figure, th.figure { text-align: right; white-space: nowrap; }
       .pass { color: var(--pass); font-weight: 600; }
