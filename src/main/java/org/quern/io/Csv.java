@@ -1,39 +1,33 @@
 package org.quern.io;
 
-import de.siegmar.fastcsv.reader.CsvParseException;
-import de.siegmar.fastcsv.reader.CsvReader;
-import de.siegmar.fastcsv.reader.CsvRecord;
 import java.io.ByteArrayInputStream;
 import java.io.IOException;
 import java.io.InputStreamReader;
 import java.io.Reader;
-import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Set;
 import java.util.regex.Pattern;
+import org.quern.io.CsvRecords.Row;
 
 /**
  * A table read from a CSV file (RFC 4180, UTF-8) with a header: named columns, every row as long as the header. The file
  * is held in memory.
  */
 public final class Csv {
-  private static final Pattern NUMBER = Pattern.compile("[+-]?(\\d+\\.?\\d*|\\.\\d+)([eE][+-]?\\d+)?");
+  private static final Pattern NUMBER = Pattern.compile("[+-]?(\\d++(\\.\\d*+)?|\\.\\d++)([eE][+-]?\\d++)?");
 
   private final String source;
   private final List<String> header;
-  private final List<List<String>> rows;
-  private final List<Long> lines;
+  private final List<Row> rows;
 
-  private Csv(String source, List<String> header, List<List<String>> rows, List<Long> lines) {
+  private Csv(String source, List<String> header, List<Row> rows) {
     this.source = source;
     this.header = header;
     this.rows = rows;
-    this.lines = lines;
   }
 
   /**
@@ -78,7 +72,7 @@ public final class Csv {
 
   /** The fields of a row, from 0, in the order of the header. */
   public List<String> row(int row) {
-    return rows.get(row);
+    return rows.get(row).fields();
   }
 
   /**
@@ -88,7 +82,7 @@ public final class Csv {
    * @throws IllegalArgumentException where the table has no such column
    */
   public String text(int row, String column) {
-    return rows.get(row).get(index(column));
+    return row(row).get(index(column));
   }
 
   /**
@@ -110,7 +104,7 @@ public final class Csv {
   public FormatException error(int row, String column, String problem) {
     return new FormatException(
         source,
-        "line " + lines.get(row) + ", column " + (index(column) + 1) + " (" + column + "): " + problem);
+        "line " + rows.get(row).line() + ", column " + (index(column) + 1) + " (" + column + "): " + problem);
   }
 
   private int index(String column) {
@@ -122,43 +116,28 @@ public final class Csv {
   }
 
   private static Csv parse(String source, byte[] content) throws IOException {
-    List<List<String>> rows = new ArrayList<>();
-    List<Long> lines = new ArrayList<>();
-    // Rows of another length are accepted here so that the error below can name the line in the house's words.
-    try (CsvReader<CsvRecord> reader =
-        CsvReader.builder().allowMissingFields(true).allowExtraFields(true).ofCsvRecord(text(content))) {
-      for (CsvRecord row : reader) {
-        int width = rows.isEmpty() ? row.getFieldCount() : rows.getFirst().size();
-        if (row.getFieldCount() != width) {
-          throw lineError(
-              source, row.getStartingLineNumber(), "expected " + width + " fields, got " + row.getFieldCount());
-        }
-        rows.add(List.copyOf(row.getFields()));
-        lines.add(row.getStartingLineNumber());
-      }
-    } catch (CsvParseException e) {
-      // The outer message says where, its cause what.
-      String what = e.getCause() == null ? "" : ": " + e.getCause().getMessage();
-      throw new FormatException(source, "malformed CSV: " + e.getMessage() + what);
-    } catch (UncheckedIOException e) {
-      throw new FormatException(source, "expected UTF-8 behind line " + (lines.isEmpty() ? 0 : lines.getLast()));
-    }
+    List<Row> rows = CsvRecords.read(source, text(content));
     if (rows.isEmpty()) {
       throw new FormatException(source, "expected a header, got no line");
     }
     // The parser takes the end of the file for a missing quote.
     if (quotes(content) % 2 != 0) {
-      throw lineError(source, lines.getLast(), "expected a closing quote before the end of the file");
+      throw lineError(source, rows.getLast().line(), "expected a closing quote before the end of the file");
     }
-    List<String> header = rows.removeFirst();
-    lines.removeFirst();
+    Row header = rows.removeFirst();
     Set<String> names = new HashSet<>();
-    for (String name : header) {
+    for (String name : header.fields()) {
       if (!names.add(name)) {
-        throw lineError(source, 1, "expected each column once, got " + FormatException.quote(name) + " twice");
+        throw lineError(
+            source, header.line(), "expected each column once, got " + FormatException.quote(name) + " twice");
       }
     }
-    return new Csv(source, header, rows, lines);
+    for (Row row : rows) {
+      if (row.fields().size() != names.size()) {
+        throw lineError(source, row.line(), "expected " + names.size() + " fields, got " + row.fields().size());
+      }
+    }
+    return new Csv(source, header.fields(), rows);
   }
 
   private static FormatException lineError(String source, long line, String problem) {
