@@ -71,8 +71,9 @@ final class CapabilityProbe {
           + width
           + ", or run on a CPU with 128-bit vectors";
     }
-    boolean told =
-        compiler != null && level != null && fma != null && support != null && width != null;
+    // EnableVectorSupport is not missed: the VM hides it until it is unlocked, and until then it
+    // cannot have been switched off.
+    boolean told = compiler != null && level != null && fma != null && width != null;
     // Another compiler in C2's place may or may not know the Vector API: only a trial can tell.
     boolean c2 = !"true".equals(flags.apply("UseJVMCICompiler"));
     try {

@@ -109,6 +109,13 @@ class CapabilityProbeTest {
   }
 
   @Test
+  void theVmTellsEnoughToDoWithoutATrial() {
+    for (String flag : List.of("UseCompiler", "TieredStopAtLevel", "UseFMA", "MaxVectorSize")) {
+      assertNotNull(VmFlags.read(flag), flag);
+    }
+  }
+
+  @Test
   void modelOfTheCpuIsNamed() {
     assertFalse(Capabilities.get().cpu().isBlank());
   }
