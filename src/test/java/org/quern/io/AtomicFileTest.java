@@ -68,7 +68,9 @@ class AtomicFileTest {
   @Test
   void impossibleDestinationsAreNamed() throws IOException {
     assertMessage(directory, "expected the name of a file to write, got a directory");
-    assertMessage(directory.resolve("none/file"), "the directory " + directory.resolve("none") + " does not exist");
+    assertMessage(
+        directory.resolve("none/file"),
+        "the directory " + directory.resolve("none") + " does not exist");
     assertTrue(list().isEmpty());
   }
 
