@@ -8,11 +8,14 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.io.IOException;
+import java.io.InputStream;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.nio.channels.ClosedByInterruptException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -23,6 +26,7 @@ import java.util.concurrent.Future;
 import org.junit.jupiter.api.RepeatedTest;
 import org.junit.jupiter.api.RepetitionInfo;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.function.Executable;
 import org.junit.jupiter.api.io.TempDir;
 import org.quern.tensor.DType;
 import org.quern.tensor.Tensor;
@@ -243,8 +247,7 @@ class SafetensorsRoundTripTest {
     Path from = Files.write(directory.resolve("from.safetensors"), bytes);
     try (SafetensorsFile source = SafetensorsFile.open(from)) {
       Files.write(
-          from,
-          java.util.Arrays.copyOf(bytes, bytes.length - 4)); // truncated behind the reader's back
+          from, Arrays.copyOf(bytes, bytes.length - 4)); // truncated behind the reader's back
       assertThrows(
           FormatException.class,
           () -> {
@@ -258,6 +261,57 @@ class SafetensorsRoundTripTest {
     }
     assertEquals("what stood here", Files.readString(file));
     assertEquals(2, list().size());
+  }
+
+  @Test
+  void anInterruptedWriterLeavesTheDestinationWhole() throws IOException {
+    Path file = Files.writeString(directory.resolve("kept.safetensors"), "what stood here");
+    SafetensorsHeader header = SafetensorsHeader.builder().add("a", DType.U8, 9).build();
+    Thread.currentThread().interrupt();
+    assertThrows(
+        ClosedByInterruptException.class,
+        () -> {
+          try (SafetensorsWriter writer = SafetensorsWriter.create(file, header)) {
+            writer.write("a", 0, MemorySegment.ofArray(new byte[9]));
+            writer.commit();
+          }
+        });
+    assertTrue(Thread.interrupted());
+    assertEquals("what stood here", Files.readString(file));
+    assertEquals(List.of(file), list());
+  }
+
+  /** A file of the format's own library: statistics in it follow from the inputs in it. */
+  @Test
+  void aFileOfTheOfficialLibraryIsUnderstood() throws IOException {
+    Path file = directory.resolve("accum.safetensors");
+    try (InputStream resource = getClass().getResourceAsStream("accum.safetensors")) {
+      Files.copy(resource, file);
+    }
+    try (Arena arena = Arena.ofConfined();
+        SafetensorsFile read = SafetensorsFile.open(file)) {
+      assertEquals("31", read.metadata().get("seed"));
+      assertArrayEquals(new long[] {6, 7, 16}, read.entry("inputs").shape());
+      MemorySegment inputs = read.load("inputs", arena).memory();
+      MemorySegment statistic = read.load("scaler_row.final", arena).memory();
+      for (int column = 0; column < 16; column++) {
+        double sum = 0;
+        for (int row = 0; row < 42; row++) {
+          double x = inputs.getAtIndex(ValueLayout.JAVA_FLOAT, row * 16 + column);
+          sum += x * x / 6;
+        }
+        assertEquals(sum, statistic.getAtIndex(ValueLayout.JAVA_FLOAT, column), 1e-5 * sum);
+      }
+      Path copy = directory.resolve("copy.safetensors");
+      try (SafetensorsWriter writer = SafetensorsWriter.create(copy, read.header())) {
+        for (SafetensorsEntry entry : read.entries()) {
+          writer.copy(entry.name(), read);
+        }
+        writer.force();
+        writer.commit();
+      }
+      assertEquals(-1, Files.mismatch(file, copy));
+    }
   }
 
   @Test
@@ -292,7 +346,7 @@ class SafetensorsRoundTripTest {
         "header: ", () -> SafetensorsHeader.builder().add("\ud800", DType.F32, 1).build());
   }
 
-  private static void assertMessage(String start, org.junit.jupiter.api.function.Executable call) {
+  private static void assertMessage(String start, Executable call) {
     String message = assertThrows(IllegalArgumentException.class, call).getMessage();
     assertTrue(message.startsWith(start), message);
   }
