@@ -1,8 +1,9 @@
 /**
  * Quern: compute kernels of published machine-learning systems as plain Java calls.
  *
- * <p>On the module path the vector tier needs no flag, because {@code jdk.incubator.vector} is required here; on the
- * class path the JVM needs {@code --add-modules jdk.incubator.vector}, and without it every family runs its scalar tier.
+ * <p>On the module path the vector tier needs no flag, because {@code jdk.incubator.vector} is
+ * required here; on the class path the JVM needs {@code --add-modules jdk.incubator.vector}, and
+ * without it every family runs its scalar tier.
  */
 module org.quern {
   requires com.google.gson;
@@ -11,7 +12,7 @@ module org.quern {
   requires static de.siegmar.fastcsv;
   requires static info.picocli;
   requires static me.tongfei.progressbar;
-  requires static org.jspecify;
+  requires static transitive org.jspecify;
 
   exports org.quern;
   exports org.quern.family;

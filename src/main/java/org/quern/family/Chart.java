@@ -14,7 +14,13 @@ import java.util.List;
  * @param series the data
  */
 public record Chart(
-    String title, Kind kind, String xLabel, String yLabel, boolean logY, List<String> categories, List<Series> series) {
+    String title,
+    Kind kind,
+    String xLabel,
+    String yLabel,
+    boolean logY,
+    List<String> categories,
+    List<Series> series) {
   /** Kinds of plot. */
   public enum Kind {
     /** One bar per category and series. */

@@ -5,8 +5,9 @@ import java.util.Set;
 import org.quern.runtime.Tier;
 
 /**
- * A family of kernels, found by {@link java.util.ServiceLoader}. The doors ({@code doctor}, {@code verify}, {@code tour})
- * know families only through this interface, so that a new one needs no change in them.
+ * A family of kernels, found by {@link java.util.ServiceLoader}. The doors ({@code doctor}, {@code
+ * verify}, {@code tour}) know families only through this interface, so that a new one needs no
+ * change in them.
  */
 public interface Family {
   /** The word by which the command line names the family, for example {@code prune}. */
@@ -19,15 +20,17 @@ public interface Family {
   Set<Tier> tiers();
 
   /**
-   * Replays every golden case that {@link Replay#directory()} holds on {@link Replay#tier()} and records one result per
-   * case. Cases are recognised by their format, not by sizes or seeds; a file that is not recognised is left unclaimed.
+   * Replays every golden case that {@link Replay#directory()} holds on {@link Replay#tier()} and
+   * records one result per case. Cases are recognised by their format, not by sizes or seeds; a
+   * file that is not recognised is left unclaimed.
    *
    * @throws IOException where a recognised file cannot be read
    */
   void replay(Replay replay) throws IOException;
 
   /**
-   * Runs a small real job of the family, checks its result against the oracle, and returns what was measured.
+   * Runs a small real job of the family, checks its result against the oracle, and returns what was
+   * measured.
    *
    * @throws IOException where the job's input cannot be read
    */

@@ -4,6 +4,7 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -32,7 +33,10 @@ public final class Replay {
     this.tier = tier;
     this.listener = listener;
     try (Stream<Path> entries = Files.list(directory)) {
-      entries.map(path -> path.getFileName().toString()).filter(name -> !name.startsWith("README")).forEach(unclaimed::add);
+      entries
+          .map(path -> path.getFileName().toString())
+          .filter(name -> !name.startsWith("README"))
+          .forEach(unclaimed::add);
     }
   }
 
@@ -74,8 +78,8 @@ public final class Replay {
     return List.copyOf(results);
   }
 
-  /** What was recognised but not replayed, with the reason. */
+  /** What was recognised but not replayed, with the reason, in order. */
   public Map<String, String> skipped() {
-    return Map.copyOf(skipped);
+    return Collections.unmodifiableMap(new LinkedHashMap<>(skipped));
   }
 }

@@ -6,7 +6,8 @@ import org.quern.runtime.Tier;
 /**
  * What a tour job is given.
  *
- * @param tier the tier to show; the oracle for the check is always the scalar tier or double precision
+ * @param tier the tier to show; the oracle for the check is always the scalar tier or double
+ *     precision
  * @param threads worker threads to use at most
  * @param progress receives the advance
  */

@@ -1,0 +1,151 @@
+package org.quern.runtime;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNotNull;
+import static org.junit.jupiter.api.Assertions.assertNull;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.TimeUnit;
+import java.util.regex.Pattern;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+/** Each gate of the probe, in a JVM that closes it, and with made-up flags where none can. */
+class CapabilityProbeTest {
+  private static final String MODULE = "--add-modules=jdk.incubator.vector";
+
+  private static final Map<String, String> GOOD =
+      Map.of(
+          "UseCompiler", "true",
+          "TieredStopAtLevel", "4",
+          "UseFMA", "true",
+          "EnableVectorSupport", "true",
+          "MaxVectorSize", "16");
+
+  @Test
+  void childWithoutModuleNamesTheFlag() throws Exception {
+    Map<String, String> report = child();
+    assertScalar(report, "--add-modules jdk.incubator.vector");
+    assertTrue(
+        report.get("stderr").contains("Quern runs its scalar tier"), report.get("stderr"));
+    assertEquals(1, report.get("stderr").split("Quern runs", -1).length - 1, "log lines");
+  }
+
+  @ParameterizedTest
+  @CsvSource({
+    "-XX:TieredStopAtLevel=1, remove -XX:TieredStopAtLevel=1",
+    "-Xint, remove -Xint",
+    "-XX:-UseFMA, remove -XX:-UseFMA",
+    "-XX:MaxVectorSize=8, remove -XX:MaxVectorSize=8",
+    "-XX:-EnableVectorSupport, remove -XX:-EnableVectorSupport",
+  })
+  void childWithAFlagThatClosesAGateNamesIt(String flag, String remedy) throws Exception {
+    assertScalar(child(MODULE, "-XX:+UnlockExperimentalVMOptions", flag), remedy);
+  }
+
+  @Test
+  void childWithoutC2FailsTheTimedTrial() throws Exception {
+    Map<String, String> report = child(MODULE, "-XX:TieredStopAtLevel=1");
+    String refusal = report.get("withoutFlags");
+    assertNotNull(refusal, report.toString());
+    assertTrue(refusal.contains("does not compile the Vector API"), refusal);
+  }
+
+  @Test
+  void childWithForcedTierThatIsMissingFails() throws Exception {
+    Map<String, String> report = child("-Dquern.tier=vector");
+    String error = report.get("error1");
+    assertNotNull(error, report.toString());
+    assertTrue(error.contains("'vector' was demanded but cannot run"), error);
+    assertTrue(error.contains("--add-modules jdk.incubator.vector"), error);
+    assertFalse(report.get("stderr").contains("Quern runs"), report.get("stderr"));
+  }
+
+  @Test
+  void childWithUnknownTierFailsClearlyEveryTime() throws Exception {
+    Map<String, String> report = child("-Dquern.tier=fast");
+    String expected =
+        "java.lang.IllegalArgumentException: tier: expected scalar, vector, native or cuda, got"
+            + " 'fast'";
+    assertEquals(expected, report.get("error1"));
+    assertEquals(expected, report.get("error2"));
+  }
+
+  @Test
+  void childWithForcedScalarObeysSilently() throws Exception {
+    Map<String, String> report = child("-Dquern.tier=Scalar");
+    assertEquals("SCALAR", report.get("chosen"));
+    assertFalse(report.get("stderr").contains("Quern runs"), report.get("stderr"));
+  }
+
+  @Test
+  void flagsOfThisVmAreReadAndUnknownOnesAreNull() {
+    assertTrue(VmFlags.read("UseFMA").matches("true|false"));
+    assertNull(VmFlags.read("NoSuchFlagInAnyVm"));
+  }
+
+  @ParameterizedTest
+  @CsvSource({
+    "UseCompiler, false, remove -Xint",
+    "TieredStopAtLevel, 3, remove -XX:TieredStopAtLevel=3",
+    "UseFMA, false, remove -XX:-UseFMA",
+    "EnableVectorSupport, false, remove -XX:-EnableVectorSupport",
+    "MaxVectorSize, 8, remove -XX:MaxVectorSize=8",
+  })
+  void oneClosedGateRefuses(String flag, String value, String remedy) {
+    Map<String, String> flags = new HashMap<>(GOOD);
+    flags.put(flag, value);
+    String refusal = CapabilityProbe.vectorRefusal(true, flags::get);
+    assertNotNull(refusal);
+    assertTrue(refusal.contains(remedy), refusal);
+  }
+
+  @Test
+  void modelOfTheCpuIsNamed() {
+    assertFalse(Capabilities.get().cpu().isBlank());
+  }
+
+  private static void assertScalar(Map<String, String> report, String remedy) {
+    assertEquals("false", report.get("vector"), report.toString());
+    assertTrue(report.get("reason").contains(remedy), report.toString());
+    assertEquals("0", report.get("bits"), report.toString());
+    assertEquals("SCALAR", report.get("chosen"), report.toString());
+  }
+
+  /** The report of a JVM that runs the classes under test from the class path with these flags. */
+  static Map<String, String> child(String... flags) throws Exception {
+    List<String> command = new ArrayList<>();
+    command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
+    command.addAll(List.of(flags));
+    command.add("-cp");
+    command.add(
+        location(Capabilities.class) + java.io.File.pathSeparator
+            + Path.of("target", "test-classes").toAbsolutePath());
+    command.add(CapabilitiesReport.class.getName());
+    Process process = new ProcessBuilder(command).start();
+    process.getOutputStream().close();
+    String out = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+    String err = new String(process.getErrorStream().readAllBytes(), StandardCharsets.UTF_8);
+    assertTrue(process.waitFor(60, TimeUnit.SECONDS), "the child ends");
+    assertEquals(0, process.exitValue(), err);
+    Map<String, String> report = new HashMap<>();
+    report.put("stderr", err);
+    Pattern.compile("(\\w+)=(.*)")
+        .matcher(out)
+        .results()
+        .forEach(line -> report.put(line.group(1), line.group(2)));
+    return report;
+  }
+
+  private static Path location(Class<?> type) throws Exception {
+    return Path.of(type.getProtectionDomain().getCodeSource().getLocation().toURI());
+  }
+}
