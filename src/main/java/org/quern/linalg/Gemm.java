@@ -8,6 +8,7 @@ import java.util.Set;
 import org.jspecify.annotations.Nullable;
 import org.quern.runtime.Capabilities;
 import org.quern.runtime.Device;
+import org.quern.runtime.Parallel;
 import org.quern.runtime.Tier;
 import org.quern.tensor.DType;
 import org.quern.tensor.Tensor;
@@ -34,14 +35,12 @@ public final class Gemm {
   private final int threads;
   private final MemorySegment workspace;
   private final long workspaceStride;
-  private final float[][] panels;
 
   private Gemm(Arena arena, int threads, Tier tier) {
     this.tier = tier;
     this.threads = threads;
     this.kernels = tier == Tier.VECTOR ? new VectorGemmKernels() : new ScalarGemmKernels();
     this.workspaceStride = (kernels.workspaceBytes() + 63) / 64 * 64;
-    this.panels = new float[threads][kernels.panelFloats()];
     this.workspace = arena.allocate(Math.max(1, threads * workspaceStride), Tensor.ALIGNMENT);
   }
 
@@ -225,12 +224,15 @@ public final class Gemm {
     int parts = (int) Math.min(Math.min(threads, work / WORK_PER_THREAD), extent / GRAIN);
     if (parts <= 1) {
       kernels.multiply(
-          transposeA, transposeB, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, diagonal, workspace.address(), panels[0]);
+          transposeA, transposeB, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, diagonal, workspace.address());
       return;
     }
-    Parallel.run(
+    Parallel.forRanges(
         parts,
-        part -> {
+        1,
+        parts,
+        (index, end, worker) -> {
+          int part = (int) index;
           int from = boundary(extent, part, parts, diagonal == 0);
           int to = boundary(extent, part + 1, parts, diagonal == 0);
           long memory = workspace.address() + part * workspaceStride;
@@ -250,8 +252,7 @@ public final class Gemm {
                 c + Float.BYTES * from * ldc,
                 ldc,
                 diagonal == 0 ? from : diagonal,
-                memory,
-                panels[part]);
+                memory);
           } else {
             kernels.multiply(
                 transposeA,
@@ -268,8 +269,7 @@ public final class Gemm {
                 c + (long) Float.BYTES * from,
                 ldc,
                 diagonal,
-                memory,
-                panels[part]);
+                memory);
           }
         });
     Reference.reachabilityFence(workspace);

@@ -11,9 +11,6 @@ interface GemmKernels {
   /** Bytes that one thread needs in {@code workspace}. */
   long workspaceBytes();
 
-  /** Floats that one thread needs in {@code panel}. */
-  int panelFloats();
-
   /**
    * {@code C[i,j] = alpha * sum_p op(A)[i,p] * op(B)[p,j] + beta * C[i,j]} where {@code j <= i + diagonal}; other elements
    * of C are neither read nor written. Costs 2 m n k flops where every element is updated.
@@ -50,6 +47,5 @@ interface GemmKernels {
       long c,
       long ldc,
       long diagonal,
-      long workspace,
-      float[] panel);
+      long workspace);
 }
