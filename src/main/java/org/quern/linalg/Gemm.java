@@ -16,7 +16,7 @@ import org.quern.tensor.Tensor;
 /**
  * Single-precision matrix products on native memory, row-major with explicit row strides.
  *
- * <p>An instance holds the packing memory of its threads and allocates nothing per call on one thread. It serves one call
+ * <p>An instance holds the packing memory of its threads; on one thread the vector tier allocates nothing per call. It serves one call
  * at a time; its memory lives as long as the arena that it was created in. Results are the same bits for any number of
  * threads: work is split over elements of C, never over the sum.
  *

@@ -19,10 +19,16 @@ import jdk.incubator.vector.VectorSpecies;
 final class VectorGemmKernels implements GemmKernels {
   private static final VectorSpecies<Float> SPECIES = FloatVector.SPECIES_PREFERRED;
   private static final int LANES = SPECIES.length();
-  private static final ByteOrder ORDER = ByteOrder.nativeOrder();
-  private static final ValueLayout.OfFloat FLOAT = ValueLayout.JAVA_FLOAT_UNALIGNED;
+  private static final ByteOrder ORDER = ByteOrder.LITTLE_ENDIAN;
+  private static final ValueLayout.OfFloat FLOAT =
+      ValueLayout.JAVA_FLOAT_UNALIGNED.withOrder(ORDER);
+  private static final ValueLayout.OfLong PAIR =
+      ValueLayout.JAVA_LONG_UNALIGNED.withOrder(ORDER);
 
-  /** 512-bit vectors come with 32 registers: 24 accumulators fit. With 16 registers 12 do. */
+  /** The earlier float of a pair. */
+  private static final long LOW = 0xFFFF_FFFFL;
+
+  /** 512-bit vectors come with 32 registers: 16 accumulators leave room. With 16 registers 12 do. */
   private static final boolean WIDE = SPECIES.vectorBitSize() >= 512;
 
   /** Rows of a tile of C. */
@@ -32,10 +38,10 @@ final class VectorGemmKernels implements GemmKernels {
   static final int COLUMNS = 2 * LANES;
 
   /** Steps of k per packed block: a panel of A takes 12 KB of the first-level cache. */
-  static final int DEPTH = 256;
+  static final int DEPTH = 384;
 
-  /** Columns per packed block of B: a multiple of {@link #COLUMNS}; 576 KB of the second-level cache. */
-  static final int BLOCK = 576;
+  /** Columns per packed block of B: a multiple of {@link #COLUMNS}; 590 KB of the second-level cache. */
+  static final int BLOCK = 384;
 
   /** Below this many rows of C a panel of B meets too few panels of A to repay its packing. */
   private static final int PACK_B_FROM = 48;
@@ -157,13 +163,28 @@ final class VectorGemmKernels implements GemmKernels {
         }
       }
     } else {
-      for (int l = 0; l < lines; l++) {
-        long read = Float.BYTES * (l * lineStride);
+      int l = 0;
+      for (; l <= lines - 2; l += 2) {
+        // Two lines by two steps at a time: pairs move as one long, half the loads and stores.
+        long first = l * lineStride;
+        long second = first + lineStride;
+        int p = 0;
+        for (; p <= depth - 2; p += 2) {
+          long x = from.get(PAIR, Float.BYTES * (first + p));
+          long y = from.get(PAIR, Float.BYTES * (second + p));
+          long at = Float.BYTES * ((long) p * width + l);
+          to.set(PAIR, at, (x & LOW) | (y << 32));
+          to.set(PAIR, at + Float.BYTES * (long) width, (x >>> 32) | (y & ~LOW));
+        }
+        if (p < depth) {
+          long at = (long) p * width + l;
+          to.setAtIndex(FLOAT, at, from.getAtIndex(FLOAT, first + p));
+          to.setAtIndex(FLOAT, at + 1, from.getAtIndex(FLOAT, second + p));
+        }
+      }
+      if (l < lines) {
         for (int p = 0; p < depth; p++) {
-          to.set(
-              FLOAT,
-              Float.BYTES * ((long) p * width + l),
-              from.get(FLOAT, read + Float.BYTES * (long) p));
+          to.setAtIndex(FLOAT, (long) p * width + l, from.getAtIndex(FLOAT, l * lineStride + p));
         }
       }
     }
@@ -197,16 +218,17 @@ final class VectorGemmKernels implements GemmKernels {
   }
 
   /**
-   * The micro-kernel: {@code tile = sum over p of A(:, p) * B(p, :)}, one outer product per step, accumulated in
-   * registers; 2 * ROWS * COLUMNS * depth flops. A is read from an array because an array index costs the compiler far
-   * less than a segment access, and this method is near the largest that it takes.
+   * The micro-kernel: {@code tile = sum over p of A(:, p) * B(p, :)}, one outer product per step,
+   * accumulated in registers; 2 * ROWS * COLUMNS * depth flops. Accumulators are locals because the
+   * compiler keeps only locals in registers, and no more rows because it gives up on larger methods.
    *
-   * @param a packed panel of A, ROWS floats per step
+   * @param aAddress packed panel of A, ROWS floats per step
    * @param bAddress B, COLUMNS floats per step
    * @param bStep floats between the steps of B
    * @param tile ROWS x COLUMNS floats, contiguous
    */
   private static void tile(int depth, long aAddress, long bAddress, long bStep, long tile) {
+    // With few registers a constant stride saves the one that would hold it.
     long bStride = Float.BYTES * (WIDE ? bStep : COLUMNS);
     MemorySegment a = Matrices.view(aAddress, (long) depth * ROWS);
     MemorySegment b = Matrices.view(bAddress, depth == 0 ? 0 : (depth - 1) * bStep + COLUMNS);

@@ -3,6 +3,7 @@ package org.quern.linalg;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import com.sun.management.ThreadMXBean;
 import java.lang.foreign.Arena;
@@ -229,15 +230,15 @@ class GemmTest {
     assertTrue(message.startsWith(start), message);
   }
 
-  @ParameterizedTest
-  @MethodSource("tiers")
-  void aWarmProductAllocatesNothing(Tier tier) {
+  @Test
+  void aWarmProductAllocatesNothing() {
+    assumeTrue(Capabilities.get().available().contains(Tier.VECTOR), "no vector tier");
     ThreadMXBean threads = (ThreadMXBean) ManagementFactory.getThreadMXBean();
     try (Arena arena = Arena.ofConfined()) {
       int size = 40;
       Matrix a = new Matrix(arena, size, size, new SplittableRandom(1));
       Matrix c = new Matrix(arena, size, size, new SplittableRandom(2));
-      Gemm gemm = Gemm.create(arena, 1, tier);
+      Gemm gemm = Gemm.create(arena, 1, Tier.VECTOR);
       long calls = 200;
       long least = Long.MAX_VALUE;
       // Interpreted Vector API code allocates: repeat until the compiler has been through.
@@ -248,7 +249,7 @@ class GemmTest {
         }
         least = Math.min(least, threads.getCurrentThreadAllocatedBytes() - before);
       }
-      assertTrue(least <= calls, tier + " allocated " + least + " bytes in " + calls + " calls");
+      assertTrue(least <= calls, "allocated " + least + " bytes in " + calls + " calls");
     }
   }
 
