@@ -5,9 +5,10 @@ import java.lang.foreign.ValueLayout;
 import java.lang.ref.Reference;
 
 /**
- * Cholesky factorization of symmetric positive definite matrices in single precision, recursively, so that nearly all work
- * is in products of {@link Gemm}; blocks on the diagonal are factored in double precision. The backward error is of the
- * order of n times the rounding unit (Higham, "Accuracy and Stability of Numerical Algorithms", theorem 10.3).
+ * Cholesky factorization of symmetric positive definite matrices in single precision, recursively,
+ * so that nearly all work is in products of {@link Gemm}; blocks on the diagonal are factored in
+ * double precision. The backward error is of the order of n times the rounding unit (Higham,
+ * "Accuracy and Stability of Numerical Algorithms", theorem 10.3).
  */
 public final class Cholesky {
   private static final ValueLayout.OfFloat FLOAT = ValueLayout.JAVA_FLOAT;
@@ -18,14 +19,15 @@ public final class Cholesky {
   private Cholesky() {}
 
   /**
-   * Replaces the lower triangle of A by L with {@code A = L L^T}; n^3 / 3 flops. Elements above the diagonal are neither
-   * read nor written.
+   * Replaces the lower triangle of A by L with {@code A = L L^T}; n^3 / 3 flops. Elements above the
+   * diagonal are neither read nor written.
    *
    * @param gemm computes the products
    * @param n rows and columns of A
    * @param a A, floats in native memory
    * @param lda floats between the rows of A, at least n
-   * @throws NotPositiveDefiniteException where a pivot is not positive and finite; the lower triangle is then undefined
+   * @throws NotPositiveDefiniteException where a pivot is not positive and finite; the lower
+   *     triangle is then undefined
    * @throws IllegalArgumentException where n, the stride or memory does not fit
    */
   public static void factor(Gemm gemm, int n, MemorySegment a, long lda) {
@@ -36,15 +38,16 @@ public final class Cholesky {
   }
 
   /**
-   * Replaces A by the upper triangular U with {@code A^-1 = U^T U}, zero below the diagonal; 2 n^3 / 3 flops. The inverse is
-   * never formed: with P the reversal of order and {@code P A P = L L^T}, U is {@code P L^-1 P}. Only the upper triangle of
-   * A is read.
+   * Replaces A by the upper triangular U with {@code A^-1 = U^T U}, zero below the diagonal; 2 n^3
+   * / 3 flops. The inverse is never formed: with P the reversal of order and {@code P A P = L L^T},
+   * U is {@code P L^-1 P}. Only the upper triangle of A is read.
    *
    * @param gemm computes the products
    * @param n rows and columns of A
    * @param a A, floats in native memory
    * @param lda floats between the rows of A, at least n
-   * @throws NotPositiveDefiniteException where a pivot is not positive and finite, with its index in A; A is then undefined
+   * @throws NotPositiveDefiniteException where a pivot is not positive and finite, with its index
+   *     in A; A is then undefined
    * @throws IllegalArgumentException where n, the stride or memory does not fit
    */
   public static void inverseFactor(Gemm gemm, int n, MemorySegment a, long lda) {

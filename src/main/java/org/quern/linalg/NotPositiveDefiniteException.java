@@ -1,6 +1,9 @@
 package org.quern.linalg;
 
-/** A Cholesky factorization met a pivot that is not positive: the matrix is not positive definite in its precision. */
+/**
+ * A Cholesky factorization met a pivot that is not positive: the matrix is not positive definite in
+ * its precision.
+ */
 public final class NotPositiveDefiniteException extends ArithmeticException {
   private static final long serialVersionUID = 1L;
 

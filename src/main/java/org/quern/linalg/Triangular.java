@@ -5,8 +5,9 @@ import java.lang.foreign.ValueLayout;
 import java.lang.ref.Reference;
 
 /**
- * Solves and inverts with lower triangular matrices in place, recursively, so that nearly all work is in products of {@link
- * Gemm}. Elements above the diagonal of a triangular matrix are neither read nor written.
+ * Solves and inverts with lower triangular matrices in place, recursively, so that nearly all work
+ * is in products of {@link Gemm}. Elements above the diagonal of a triangular matrix are neither
+ * read nor written.
  */
 public final class Triangular {
   private static final ValueLayout.OfFloat FLOAT = ValueLayout.JAVA_FLOAT;
@@ -28,7 +29,8 @@ public final class Triangular {
   }
 
   /**
-   * Solves {@code op(L) X = B} or {@code X op(L) = B} for X, in place of B; n^2 flops per right-hand side.
+   * Solves {@code op(L) X = B} or {@code X op(L) = B} for X, in place of B; n^2 flops per
+   * right-hand side.
    *
    * <p>A zero on the diagonal of L gives infinities and NaN, as the formula does.
    *
@@ -41,7 +43,8 @@ public final class Triangular {
    * @param ldl floats between the rows of L, at least n
    * @param b B, n x count on the left side, count x n on the right side
    * @param ldb floats between the rows of B
-   * @throws IllegalArgumentException where an extent, a stride or memory does not fit, or B overlaps L
+   * @throws IllegalArgumentException where an extent, a stride or memory does not fit, or B
+   *     overlaps L
    */
   public static void solve(
       Gemm gemm,
@@ -66,7 +69,8 @@ public final class Triangular {
   }
 
   /**
-   * Replaces a lower triangular matrix by its inverse; n^3 / 3 flops. A zero on the diagonal gives infinities and NaN.
+   * Replaces a lower triangular matrix by its inverse; n^3 / 3 flops. A zero on the diagonal gives
+   * infinities and NaN.
    *
    * @param gemm computes the products
    * @param n rows and columns of L
@@ -82,7 +86,15 @@ public final class Triangular {
   }
 
   static void solve(
-      Gemm gemm, Side side, boolean transpose, int n, int count, long l, long ldl, long b, long ldb) {
+      Gemm gemm,
+      Side side,
+      boolean transpose,
+      int n,
+      int count,
+      long l,
+      long ldl,
+      long b,
+      long ldb) {
     if (n <= BASE) {
       solveBase(side, transpose, n, count, l, ldl, b, ldb);
       return;
@@ -143,7 +155,10 @@ public final class Triangular {
     return (n / 2 + BASE - 1) / BASE * BASE;
   }
 
-  /** Substitution on strips of right-hand sides, copied so that equal elements of all of them lie together. */
+  /**
+   * Substitution on strips of right-hand sides, copied so that equal elements of all of them lie
+   * together.
+   */
   private static void solveBase(
       Side side, boolean transpose, int n, int count, long l, long ldl, long b, long ldb) {
     if (n == 0 || count == 0) {
@@ -184,7 +199,10 @@ public final class Triangular {
     }
   }
 
-  /** Solves for the rows of {@code strip} in turn: {@code x_i = (b_i - sum of f[i,j] x_j) / f[i,i]} over the rows before. */
+  /**
+   * Solves for the rows of {@code strip} in turn: {@code x_i = (b_i - sum of f[i,j] x_j) / f[i,i]}
+   * over the rows before.
+   */
   private static void substitute(float[] factor, int n, float[] strip, boolean down) {
     for (int step = 0; step < n; step++) {
       int i = down ? step : n - 1 - step;
@@ -206,7 +224,10 @@ public final class Triangular {
     }
   }
 
-  /** Column by column: {@code x_i = -(sum of L[i,p] x_p) / L[i,i]} below {@code x_j = 1 / L[j,j]}, sums in double. */
+  /**
+   * Column by column: {@code x_i = -(sum of L[i,p] x_p) / L[i,i]} below {@code x_j = 1 / L[j,j]},
+   * sums in double.
+   */
   private static void invertBase(int n, long l, long ldl) {
     MemorySegment lower = Matrices.view(l, n, n, ldl);
     double[] inverse = new double[n * n];

@@ -7,14 +7,15 @@ import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.VectorSpecies;
 
 /**
- * The product on the Vector API, after the layered scheme of Goto and van de Geijn ("Anatomy of high-performance matrix
- * multiplication", 2008). A block of op(B), {@link #DEPTH} rows of at most {@link #BLOCK} columns, is packed into panels
- * two vectors wide and stays in the second-level cache; a panel of op(A), {@link #ROWS} rows of the same depth, stays in
- * the first-level cache and meets every panel of B in the micro-kernel {@link #tile}, which holds the whole tile of C in
+ * The product on the Vector API, after the layered scheme of Goto and van de Geijn ("Anatomy of
+ * high-performance matrix multiplication", 2008). A block of op(B), {@link #DEPTH} rows of at most
+ * {@link #BLOCK} columns, is packed into panels two vectors wide and stays in the second-level
+ * cache; a panel of op(A), {@link #ROWS} rows of the same depth, stays in the first-level cache and
+ * meets every panel of B in the micro-kernel {@link #tile}, which holds the whole tile of C in
  * registers.
  *
- * <p>Every element of C is one chain of fused multiply-adds per block of {@link #DEPTH}, in ascending k, wherever its tile
- * lies. Splitting C among threads therefore changes no bit.
+ * <p>Every element of C is one chain of fused multiply-adds per block of {@link #DEPTH}, in
+ * ascending k, wherever its tile lies. Splitting C among threads therefore changes no bit.
  */
 final class VectorGemmKernels implements GemmKernels {
   private static final VectorSpecies<Float> SPECIES = FloatVector.SPECIES_PREFERRED;
@@ -22,13 +23,14 @@ final class VectorGemmKernels implements GemmKernels {
   private static final ByteOrder ORDER = ByteOrder.LITTLE_ENDIAN;
   private static final ValueLayout.OfFloat FLOAT =
       ValueLayout.JAVA_FLOAT_UNALIGNED.withOrder(ORDER);
-  private static final ValueLayout.OfLong PAIR =
-      ValueLayout.JAVA_LONG_UNALIGNED.withOrder(ORDER);
+  private static final ValueLayout.OfLong PAIR = ValueLayout.JAVA_LONG_UNALIGNED.withOrder(ORDER);
 
   /** The earlier float of a pair. */
   private static final long LOW = 0xFFFF_FFFFL;
 
-  /** 512-bit vectors come with 32 registers: 16 accumulators leave room. With 16 registers 12 do. */
+  /**
+   * 512-bit vectors come with 32 registers: 16 accumulators leave room. With 16 registers 12 do.
+   */
   private static final boolean WIDE = SPECIES.vectorBitSize() >= 512;
 
   /** Rows of a tile of C. */
@@ -40,7 +42,10 @@ final class VectorGemmKernels implements GemmKernels {
   /** Steps of k per packed block: a panel of A takes 12 KB of the first-level cache. */
   static final int DEPTH = 384;
 
-  /** Columns per packed block of B: a multiple of {@link #COLUMNS}; 590 KB of the second-level cache. */
+  /**
+   * Columns per packed block of B: a multiple of {@link #COLUMNS}; 590 KB of the second-level
+   * cache.
+   */
   static final int BLOCK = 384;
 
   /** Below this many rows of C a panel of B meets too few panels of A to repay its packing. */
@@ -116,7 +121,9 @@ final class VectorGemmKernels implements GemmKernels {
             tile(
                 depth,
                 panel,
-                bDirect ? b + Float.BYTES * (j0 + j + k0 * ldb) : bBlock + Float.BYTES * (long) j * DEPTH,
+                bDirect
+                    ? b + Float.BYTES * (j0 + j + k0 * ldb)
+                    : bBlock + Float.BYTES * (long) j * DEPTH,
                 bDirect ? ldb : COLUMNS,
                 tile);
             update(
@@ -136,8 +143,9 @@ final class VectorGemmKernels implements GemmKernels {
   }
 
   /**
-   * Packs {@code lines} lines of {@code depth} elements so that step p of all lines lies together: {@code target[p * width
-   * + l] = source[l * lineStride + p * step]}, zero for {@code l >= lines}. One of the two strides is 1.
+   * Packs {@code lines} lines of {@code depth} elements so that step p of all lines lies together:
+   * {@code target[p * width + l] = source[l * lineStride + p * step]}, zero for {@code l >= lines}.
+   * One of the two strides is 1.
    */
   private static void pack(
       long source, long lineStride, long step, int lines, int depth, long target, int width) {
@@ -157,6 +165,9 @@ final class VectorGemmKernels implements GemmKernels {
         for (; l <= lines - LANES; l += LANES) {
           FloatVector.fromMemorySegment(SPECIES, from, read + Float.BYTES * l, ORDER)
               .intoMemorySegment(to, write + Float.BYTES * l, ORDER);
+        }
+        for (; l <= lines - 2; l += 2) {
+          to.set(PAIR, write + Float.BYTES * l, from.get(PAIR, read + Float.BYTES * l));
         }
         for (; l < lines; l++) {
           to.set(FLOAT, write + Float.BYTES * l, from.get(FLOAT, read + Float.BYTES * l));
@@ -190,7 +201,10 @@ final class VectorGemmKernels implements GemmKernels {
     }
   }
 
-  /** {@code C = alpha * tile + beta * C} for the leading rows and columns of a tile, where column <= row + diagonal. */
+  /**
+   * {@code C = alpha * tile + beta * C} for the leading rows and columns of a tile, where column <=
+   * row + diagonal.
+   */
   private static void update(
       int rows, int columns, float alpha, long tile, float beta, long c, long ldc, long diagonal) {
     MemorySegment from = Matrices.view(tile, ROWS * COLUMNS);
@@ -205,7 +219,9 @@ final class VectorGemmKernels implements GemmKernels {
         FloatVector sum =
             FloatVector.fromMemorySegment(SPECIES, from, read + Float.BYTES * j, ORDER).mul(alpha);
         if (beta != 0) {
-          sum = FloatVector.fromMemorySegment(SPECIES, to, at, ORDER).fma(FloatVector.broadcast(SPECIES, beta), sum);
+          sum =
+              FloatVector.fromMemorySegment(SPECIES, to, at, ORDER)
+                  .fma(FloatVector.broadcast(SPECIES, beta), sum);
         }
         sum.intoMemorySegment(to, at, ORDER);
       }
@@ -220,7 +236,8 @@ final class VectorGemmKernels implements GemmKernels {
   /**
    * The micro-kernel: {@code tile = sum over p of A(:, p) * B(p, :)}, one outer product per step,
    * accumulated in registers; 2 * ROWS * COLUMNS * depth flops. Accumulators are locals because the
-   * compiler keeps only locals in registers, and no more rows because it gives up on larger methods.
+   * compiler keeps only locals in registers, and no more rows because it gives up on larger
+   * methods.
    *
    * @param aAddress packed panel of A, ROWS floats per step
    * @param bAddress B, COLUMNS floats per step

@@ -17,14 +17,18 @@ import org.quern.linalg.Triangular.Side;
 import org.quern.runtime.Capabilities;
 import org.quern.runtime.Tier;
 
-/** Residuals of the Cholesky factorization, of triangular solves and of inverses, formed in double precision. */
+/**
+ * Residuals of the Cholesky factorization, of triangular solves and of inverses, formed in double
+ * precision.
+ */
 class FactorizationTest {
   private static final ValueLayout.OfFloat FLOAT = ValueLayout.JAVA_FLOAT;
   private static final int[] SIZES = {0, 1, 2, 3, 31, 32, 33, 64, 65, 97, 130, 257};
   private static final double UNIT = 0x1p-24;
 
   static Stream<Tier> tiers() {
-    return Capabilities.get().available().stream().filter(t -> t == Tier.SCALAR || t == Tier.VECTOR);
+    return Capabilities.get().available().stream()
+        .filter(t -> t == Tier.SCALAR || t == Tier.VECTOR);
   }
 
   @ParameterizedTest
@@ -48,7 +52,11 @@ class FactorizationTest {
               sum += (double) at(l, stride, i, p) * at(l, stride, j, p);
             }
             double size = Math.sqrt((double) at(a, stride, i, i) * at(a, stride, j, j));
-            assertEquals(at(a, stride, i, j), sum, (n + 2) * UNIT * size, tier + " n " + n + " at " + i + ", " + j);
+            assertEquals(
+                at(a, stride, i, j),
+                sum,
+                (n + 2) * UNIT * size,
+                tier + " n " + n + " at " + i + ", " + j);
           }
         }
       }
@@ -134,7 +142,9 @@ class FactorizationTest {
             int lRow = transpose ? column : row;
             int lColumn = transpose ? row : column;
             if (lColumn <= lRow) {
-              double product = (double) at(l, ldl, lRow, lColumn) * (side == Side.LEFT ? at(x, ldb, p, j) : at(x, ldb, i, p));
+              double product =
+                  (double) at(l, ldl, lRow, lColumn)
+                      * (side == Side.LEFT ? at(x, ldb, p, j) : at(x, ldb, i, p));
               sum += product;
               size += Math.abs(product);
             }
@@ -143,7 +153,19 @@ class FactorizationTest {
               at(b, ldb, i, j),
               sum,
               (n + 2) * UNIT * size,
-              tier + " n " + n + " count " + count + " " + side + " transpose " + transpose + " at " + i + ", " + j);
+              tier
+                  + " n "
+                  + n
+                  + " count "
+                  + count
+                  + " "
+                  + side
+                  + " transpose "
+                  + transpose
+                  + " at "
+                  + i
+                  + ", "
+                  + j);
         }
         assertEquals(at(b, ldb, i, columns), at(x, ldb, i, columns), "wrote between rows");
       }
@@ -172,7 +194,11 @@ class FactorizationTest {
               sum += product;
               size += Math.abs(product);
             }
-            assertEquals(i == j ? 1 : 0, sum, 4 * (n + 2) * UNIT * size, tier + " n " + n + " at " + i + ", " + j);
+            assertEquals(
+                i == j ? 1 : 0,
+                sum,
+                4 * (n + 2) * UNIT * size,
+                tier + " n " + n + " at " + i + ", " + j);
           }
         }
       }
@@ -196,7 +222,9 @@ class FactorizationTest {
         assertEquals(index, e.index());
         assertEquals(bad, e.pivot());
         assertTrue(e.getMessage().contains("index " + index), e.getMessage());
-        e = assertThrows(NotPositiveDefiniteException.class, () -> Cholesky.inverseFactor(gemm, n, copy, n));
+        e =
+            assertThrows(
+                NotPositiveDefiniteException.class, () -> Cholesky.inverseFactor(gemm, n, copy, n));
         assertEquals(index, e.index());
       }
     }
@@ -247,7 +275,10 @@ class FactorizationTest {
     MemorySegment l = arena.allocate(4 * (n * stride + 1), 64);
     for (int i = 0; i < n; i++) {
       for (int j = 0; j < n; j++) {
-        double value = j > i ? Double.NaN : i == j ? random.nextDouble(1, 2) : random.nextDouble(-1, 1) / Math.sqrt(n);
+        double value =
+            j > i
+                ? Double.NaN
+                : i == j ? random.nextDouble(1, 2) : random.nextDouble(-1, 1) / Math.sqrt(n);
         l.setAtIndex(FLOAT, i * stride + j, (float) value);
       }
     }

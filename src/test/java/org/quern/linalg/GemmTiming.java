@@ -9,14 +9,17 @@ import java.util.function.LongSupplier;
 import org.quern.tensor.Tensor;
 
 /**
- * A tool, not a test: prints GFLOP/s of the product and their share of the multiply-add peak measured in the same process.
- * Arguments: number of threads (1), number of samples (15).
+ * A tool, not a test: prints GFLOP/s of the product and their share of the multiply-add peak
+ * measured in the same process. Arguments: number of threads (1), number of samples (15).
  */
 final class GemmTiming {
   private static final long WARM_UP = 1_000_000_000;
   private static volatile float sink;
 
-  /** Processor time of one thread, which other work on the machine disturbs less; elapsed time for several. */
+  /**
+   * Processor time of one thread, which other work on the machine disturbs less; elapsed time for
+   * several.
+   */
   private static LongSupplier clock = ManagementFactory.getThreadMXBean()::getCurrentThreadCpuTime;
 
   private GemmTiming() {}
@@ -29,9 +32,14 @@ final class GemmTiming {
     }
     try (Arena arena = Arena.ofShared()) {
       Gemm gemm = Gemm.create(arena, threads);
-      double peak = report("peak of one thread", FusedPeak.flops(), samples, 0, () -> sink = FusedPeak.run());
-      int[][] cubes = {{64, 64, 64}, {128, 128, 128}, {256, 256, 256}, {512, 512, 512}, {1024, 1024, 1024}};
-      int[][] layers = {{96, 64, 64}, {96, 176, 64}, {96, 64, 176}, {96, 64, 96}, {1, 1024, 1024}, {8, 1024, 1024}};
+      double peak =
+          report("peak of one thread", FusedPeak.flops(), samples, 0, () -> sink = FusedPeak.run());
+      int[][] cubes = {
+        {64, 64, 64}, {128, 128, 128}, {256, 256, 256}, {512, 512, 512}, {1024, 1024, 1024}
+      };
+      int[][] layers = {
+        {96, 64, 64}, {96, 176, 64}, {96, 64, 176}, {96, 64, 96}, {1, 1024, 1024}, {8, 1024, 1024}
+      };
       for (int[] shape : cubes) {
         product(gemm, arena, shape, false, false, samples, peak);
       }
@@ -46,7 +54,11 @@ final class GemmTiming {
       int columns = 1024;
       MemorySegment x = random(arena, rows, columns);
       MemorySegment c = random(arena, columns, columns);
-      report("gram " + rows + " x " + columns, (double) rows * columns * (columns + 1), samples, peak,
+      report(
+          "gram " + rows + " x " + columns,
+          (double) rows * columns * (columns + 1),
+          samples,
+          peak,
           () -> gemm.gram(rows, columns, 1, x, columns, 0, c, columns));
       factors(gemm, arena, 1024, samples, peak);
       factors(gemm, arena, 2048, samples, peak);
@@ -54,7 +66,13 @@ final class GemmTiming {
   }
 
   private static void product(
-      Gemm gemm, Arena arena, int[] shape, boolean transposeA, boolean transposeB, int samples, double peak) {
+      Gemm gemm,
+      Arena arena,
+      int[] shape,
+      boolean transposeA,
+      boolean transposeB,
+      int samples,
+      double peak) {
     int m = shape[0];
     int n = shape[1];
     int k = shape[2];
@@ -66,7 +84,21 @@ final class GemmTiming {
         2.0 * m * n * k,
         samples,
         peak,
-        () -> gemm.multiply(transposeA, transposeB, m, n, k, 1, a, transposeA ? m : k, b, transposeB ? k : n, 0, c, n));
+        () ->
+            gemm.multiply(
+                transposeA,
+                transposeB,
+                m,
+                n,
+                k,
+                1,
+                a,
+                transposeA ? m : k,
+                b,
+                transposeB ? k : n,
+                0,
+                c,
+                n));
   }
 
   private static void factors(Gemm gemm, Arena arena, int n, int samples, double peak) {
@@ -76,14 +108,24 @@ final class GemmTiming {
       a.setAtIndex(ValueLayout.JAVA_FLOAT, (long) i * n + i, n);
     }
     double cube = (double) n * n * n;
-    report("Cholesky " + n, cube / 3, samples, peak, () -> {
-      l.copyFrom(a);
-      Cholesky.factor(gemm, n, l, n);
-    });
-    report("inverse factor " + n, 2 * cube / 3, samples, peak, () -> {
-      l.copyFrom(a);
-      Cholesky.inverseFactor(gemm, n, l, n);
-    });
+    report(
+        "Cholesky " + n,
+        cube / 3,
+        samples,
+        peak,
+        () -> {
+          l.copyFrom(a);
+          Cholesky.factor(gemm, n, l, n);
+        });
+    report(
+        "inverse factor " + n,
+        2 * cube / 3,
+        samples,
+        peak,
+        () -> {
+          l.copyFrom(a);
+          Cholesky.inverseFactor(gemm, n, l, n);
+        });
   }
 
   private static double report(String name, double flops, int samples, double peak, Runnable work) {
@@ -104,7 +146,9 @@ final class GemmTiming {
     double best = rates[samples - 1];
     System.out.printf("%-30s median %7.1f  best %7.1f GFLOP/s", name, median, best);
     System.out.println(
-        peak == 0 ? "" : "  %3.0f, %3.0f %% of peak".formatted(100 * median / peak, 100 * best / peak));
+        peak == 0
+            ? ""
+            : "  %3.0f, %3.0f %% of peak".formatted(100 * median / peak, 100 * best / peak));
     return median;
   }
 
