@@ -43,7 +43,9 @@ public class BandwidthBenchmark extends VectorBenchmark {
     /** Sets used in turn by one thread. */
     int sets(Caches caches, int threads) {
       long needed = caches.beyond() / threads;
-      return this == DRAM ? Math.max(2, (int) Math.ceilDiv(needed, workingSet(caches, threads))) : 1;
+      return this == DRAM
+          ? Math.max(2, (int) Math.ceilDiv(needed, workingSet(caches, threads)))
+          : 1;
     }
   }
 
@@ -104,7 +106,9 @@ public class BandwidthBenchmark extends VectorBenchmark {
     Streams.update(set.asSlice(half, half), set.asSlice(0, half));
   }
 
-  /** Bytes that one call of a method moves; the lines that a write first fetches are not counted. */
+  /**
+   * Bytes that one call of a method moves; the lines that a write first fetches are not counted.
+   */
   static long traffic(String method, Place place, Caches caches, int threads) {
     long set = place.workingSet(caches, threads);
     return method.equals("update") ? set / 2 * 3 : set;

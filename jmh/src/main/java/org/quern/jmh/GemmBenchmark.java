@@ -64,10 +64,17 @@ public class GemmBenchmark extends VectorBenchmark {
           sum += product;
           bound += Math.abs(product);
         }
-        // Rounding error of a sum of n products, in any order: n units of 2^-24 of the sum of moduli.
+        // Rounding error of a sum of n products, in any order: n units of 2^-24 of the sum of
+        // moduli.
         if (!(Math.abs(c.getDouble(i, i) - sum) <= size * 0x1p-24 * bound)) {
           throw new IllegalStateException(
-              tier + ": expected " + sum + " at row and column " + i + ", got " + c.getDouble(i, i));
+              tier
+                  + ": expected "
+                  + sum
+                  + " at row and column "
+                  + i
+                  + ", got "
+                  + c.getDouble(i, i));
         }
       }
     }

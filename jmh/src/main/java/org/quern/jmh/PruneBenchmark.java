@@ -9,9 +9,11 @@ import org.openjdk.jmh.annotations.Mode;
 import org.openjdk.jmh.annotations.Warmup;
 import org.quern.runtime.Parallel;
 
-/** Pruning of one layer, and the floor of its memory traffic on the same copies in the same turns. */
+/**
+ * Pruning of one layer, and the floor of its memory traffic on the same copies in the same turns.
+ */
 @BenchmarkMode(Mode.SampleTime)
-@Warmup(iterations = 5, time = 200, timeUnit = TimeUnit.MILLISECONDS)
+@Warmup(iterations = 5, time = 300, timeUnit = TimeUnit.MILLISECONDS)
 @Measurement(iterations = 5, time = 300, timeUnit = TimeUnit.MILLISECONDS)
 public class PruneBenchmark extends VectorBenchmark {
   private static final long FLOOR_GRAIN = 1 << 22;

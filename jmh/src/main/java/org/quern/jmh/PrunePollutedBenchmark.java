@@ -11,7 +11,7 @@ import org.openjdk.jmh.annotations.Warmup;
 
 /** The twin of {@link PruneBenchmark} in a JVM whose segment profile other code has polluted. */
 @BenchmarkMode(Mode.SampleTime)
-@Warmup(iterations = 5, time = 200, timeUnit = TimeUnit.MILLISECONDS)
+@Warmup(iterations = 5, time = 300, timeUnit = TimeUnit.MILLISECONDS)
 @Measurement(iterations = 5, time = 300, timeUnit = TimeUnit.MILLISECONDS)
 public class PrunePollutedBenchmark extends VectorBenchmark {
   /** The same copies, made after the pollution. */

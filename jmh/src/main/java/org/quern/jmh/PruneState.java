@@ -20,10 +20,10 @@ import org.quern.tensor.DType;
 import org.quern.tensor.Tensor;
 
 /**
- * A layer in as many copies as it takes to exceed the last-level cache, used in
- * turn. Pruning is in place, and pruned weights are another input than fresh ones: so before every
- * call, outside the measured time, the copy that was used last is restored and the next one takes its
- * turn. The copy that is measured has not been touched since its own last turn.
+ * A layer in as many copies as it takes to exceed the last-level cache, used in turn. Pruning is in
+ * place, and pruned weights are another input than fresh ones: so before every call, outside the
+ * measured time, the copy that was used last is restored and the next one takes its turn. The copy
+ * that is measured has not been touched since its own last turn.
  */
 @State(Scope.Benchmark)
 public class PruneState {
@@ -169,7 +169,15 @@ public class PruneState {
     pruner(Tier.SCALAR, 1).prune(expected, some);
     if (pruned.rows(from, to).memory().mismatch(expected.memory()) >= 0) {
       throw new IllegalStateException(
-          tier + " and SCALAR differ in rows " + from + " to " + to + " of " + rows + ", " + pattern);
+          tier
+              + " and SCALAR differ in rows "
+              + from
+              + " to "
+              + to
+              + " of "
+              + rows
+              + ", "
+              + pattern);
     }
   }
 }

@@ -8,8 +8,8 @@ import jdk.incubator.vector.VectorSpecies;
 import org.quern.runtime.NativeViews;
 
 /**
- * The least work on streams of memory, for the ceilings of bandwidth. Integer operations, because they
- * cost the same for all bits. Sizes are multiples of four vectors.
+ * The least work on streams of memory, for the ceilings of bandwidth. Integer operations, because
+ * they cost the same for all bits. Sizes are multiples of four vectors.
  */
 final class Streams {
   private static final VectorSpecies<Integer> I = IntVector.SPECIES_PREFERRED;
