@@ -1,13 +1,24 @@
 package org.quern.jmh;
 
 import org.openjdk.jmh.annotations.Benchmark;
+import org.openjdk.jmh.annotations.Fork;
 import org.openjdk.jmh.annotations.Scope;
 import org.openjdk.jmh.annotations.State;
 
 /**
  * A layer so small that many thousand calls fit one iteration: what the harness itself allocates
- * vanishes among them, and the profiler {@code gc} shows the bytes of one call.
+ * vanishes among them, and the profiler {@code gc} shows the bytes of one call. Calls wait for the
+ * compiler, so that none that is still interpreted, and boxes its vectors, is counted on a busy
+ * machine.
  */
+@Fork(
+    value = 1,
+    jvmArgsAppend = {
+      "--add-modules=jdk.incubator.vector",
+      "--enable-native-access=ALL-UNNAMED",
+      "--sun-misc-unsafe-memory-access=allow",
+      "-XX:-BackgroundCompilation"
+    })
 public class PruneAllocationBenchmark extends VectorBenchmark {
   /** Two copies in turn: no time is read, so they may stay in the cache. */
   @State(Scope.Benchmark)

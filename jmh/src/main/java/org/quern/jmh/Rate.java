@@ -36,7 +36,8 @@ final class Rate {
   static String toCeiling(Key key, SortedMap<Key, Samples> measured) {
     Samples samples = measured.get(key);
     Samples floor = measured.get(key.of("PruneBenchmark.floor"));
-    if (key.benchmark().startsWith("Prune") && floor != null && floor != samples) {
+    // The layer of PruneAllocationBenchmark is another one.
+    if (key.benchmark().matches("Prune(Polluted)?Benchmark.prune") && floor != null) {
       return format(samples.median() / floor.median(), "x floor");
     }
     Samples peak = measured.get(PEAK);

@@ -31,7 +31,8 @@ enum Selection {
       for (String pattern : PATTERNS) {
         steps.add(new Step("PruneBenchmark", pattern(pattern), 1));
       }
-      steps.add(new Step("PrunePolluted|PruneAllocation", pattern("0.5"), 1));
+      steps.add(new Step("PrunePolluted", pattern("0.5"), 1));
+      steps.add(new Step("PruneAllocation", pattern("0.5"), 1));
       return steps;
     }
   },
@@ -76,7 +77,8 @@ enum Selection {
                   1));
         }
       }
-      steps.add(new Step("PruneAllocation|PlainPrune|Conversion", Map.of(), 1));
+      steps.add(new Step("PruneAllocation", Map.of(), 1));
+      steps.add(new Step("PlainPrune|Conversion", Map.of(), 1));
       if (processors > 1) {
         steps.add(new Step("FmaPeakBenchmark|BandwidthBenchmark", Map.of(), processors));
       }

@@ -66,6 +66,10 @@ public final class Summary {
       }
     }
     List<RunResult> results = run(selection);
+    if (selection == Selection.SMOKE) {
+      System.out.println(results.size() + " benchmarks ran");
+      return;
+    }
     Files.createDirectories(directory);
     Path json = directory.resolve("results.json");
     try (PrintStream out = new PrintStream(json.toFile(), StandardCharsets.UTF_8)) {
@@ -94,7 +98,7 @@ public final class Summary {
         for (Map.Entry<String, List<String>> param : step.params().entrySet()) {
           options.param(param.getKey(), param.getValue().toArray(String[]::new));
         }
-        if (step.benchmarks().contains("Allocation")) {
+        if (step.benchmarks().equals("PruneAllocation")) {
           options.addProfiler(GCProfiler.class);
         }
         if (selection == Selection.SMOKE) {
