@@ -32,7 +32,19 @@ final class VectorCells {
 
   static final ByteOrder LE = ByteOrder.LITTLE_ENDIAN;
   static final ValueLayout.OfLong WORD = ValueLayout.JAVA_LONG_UNALIGNED.withOrder(LE);
+  private static final ValueLayout.OfInt QUAD = ValueLayout.JAVA_INT_UNALIGNED.withOrder(LE);
   private static final ValueLayout.OfShort PAIR = ValueLayout.JAVA_SHORT_UNALIGNED.withOrder(LE);
+
+  /** Bytes of two cells side by side: of 4 lanes both fit in one byte. */
+  private static final int DOUBLE_CELL = LANES / 4;
+
+  /** The first masks in a word of double cells. */
+  private static final long FIRSTS =
+      switch (LANES) {
+        case 16 -> 0x0000FFFF0000FFFFL;
+        case 8 -> 0x00FF00FF00FF00FFL;
+        default -> 0x0F0F0F0F0F0F0F0FL;
+      };
 
   /** Bytes of a cell. */
   private static final int CELL = Math.max(1, LANES / Byte.SIZE);
@@ -58,14 +70,6 @@ final class VectorCells {
     }
   }
 
-  /** Keeps only the first {@code lanes} lanes of the mask of vector {@code i}, and returns it. */
-  static long keep(MemorySegment memory, long cells, int i, int lanes) {
-    long at = at(cells, i);
-    long mask = (LANES == 16 ? memory.get(PAIR, at) : memory.get(ValueLayout.JAVA_BYTE, at)) & (1L << lanes) - 1;
-    set(memory, cells, i, mask);
-    return mask;
-  }
-
   /** The cells of columns {@code 64 word} to {@code 64 word + 63}. */
   static long word(MemorySegment memory, long cells, int word) {
     if (LANES >= Byte.SIZE) {
@@ -73,8 +77,54 @@ final class VectorCells {
     }
     long low = memory.get(WORD, cells + 2L * word * Long.BYTES);
     long high = memory.get(WORD, cells + (2L * word + 1) * Long.BYTES);
-    long used = 0x0F0F0F0F0F0F0F0FL;
-    return Long.compress(low, used) | Long.compress(high, used) << Integer.SIZE;
+    return Long.compress(low, FIRSTS) | Long.compress(high, FIRSTS) << Integer.SIZE;
+  }
+
+  /** Stores two masks of vector {@code i} side by side. */
+  static void set(MemorySegment memory, long cells, int i, long first, long second) {
+    long at = doubleAt(cells, i);
+    long both = first | second << LANES;
+    switch (LANES) {
+      case 16 -> memory.set(QUAD, at, (int) both);
+      case 8 -> memory.set(PAIR, at, (short) both);
+      default -> memory.set(ValueLayout.JAVA_BYTE, at, (byte) both);
+    }
+  }
+
+  /** Where the double cell of vector {@code i} is. */
+  static long doubleAt(long cells, int i) {
+    return cells + (long) i * DOUBLE_CELL;
+  }
+
+  /** Keeps only the first {@code lanes} lanes of both masks of vector {@code i}; counts the second. */
+  static int keepDouble(MemorySegment memory, long cells, int i, int lanes) {
+    long at = doubleAt(cells, i);
+    long both =
+        switch (LANES) {
+          case 16 -> memory.get(QUAD, at);
+          case 8 -> memory.get(PAIR, at);
+          default -> memory.get(ValueLayout.JAVA_BYTE, at);
+        };
+    long valid = (1L << lanes) - 1;
+    long second = both >> LANES & valid;
+    set(memory, cells, i, both & valid, second);
+    return Long.bitCount(second);
+  }
+
+  /** The first masks in the double cells of columns {@code 64 word} to {@code 64 word + 63}. */
+  static long firstWord(MemorySegment memory, long cells, int word) {
+    return half(memory, cells, word, FIRSTS);
+  }
+
+  /** The second masks. */
+  static long secondWord(MemorySegment memory, long cells, int word) {
+    return half(memory, cells, word, ~FIRSTS);
+  }
+
+  private static long half(MemorySegment memory, long cells, int word, long wanted) {
+    long at = cells + 2L * word * Long.BYTES;
+    return Long.compress(memory.get(WORD, at), wanted)
+        | Long.compress(memory.get(WORD, at + Long.BYTES), wanted) << Integer.SIZE;
   }
 
   /** The selection bits of vector {@code i} of a row, in the low bits. */
@@ -88,10 +138,12 @@ final class VectorCells {
 
   /** Zeroes the marked of {@code vectors} vectors of F32. */
   static void zero32(MemorySegment wIn, long wOffset, MemorySegment bitsIn, long bitsOffset, int vectors) {
-    MemorySegment w = NativeViews.exact(wIn);
-    MemorySegment bits = NativeViews.exact(bitsIn);
+    MemorySegment w = NativeViews.base(wIn);
+    MemorySegment bits = NativeViews.base(bitsIn);
+    long wAt = NativeViews.at(wIn, wOffset, (long) vectors * BYTES);
+    long bitsAt = NativeViews.at(bitsIn, bitsOffset, bytes(vectors * LANES));
     for (int i = 0; i < vectors; i++) {
-      zero32(w, wOffset + (long) i * BYTES, lanes(bits, bitsOffset, i));
+      zero32(w, wAt + (long) i * BYTES, lanes(bits, bitsAt, i));
     }
   }
 
@@ -104,12 +156,14 @@ final class VectorCells {
 
   /** Zeroes the marked of {@code vectors} vectors of 16-bit weights. */
   static void zero16(MemorySegment wIn, long wOffset, MemorySegment bitsIn, long bitsOffset, int vectors) {
-    MemorySegment w = NativeViews.exact(wIn);
-    MemorySegment bits = NativeViews.exact(bitsIn);
+    MemorySegment w = NativeViews.base(wIn);
+    MemorySegment bits = NativeViews.base(bitsIn);
+    long wAt = NativeViews.at(wIn, wOffset, (long) vectors * LANES * Short.BYTES);
+    long bitsAt = NativeViews.at(bitsIn, bitsOffset, bytes(vectors * LANES));
     for (int i = 0; i < vectors; i++) {
-      long at = wOffset + (long) i * LANES * Short.BYTES;
+      long at = wAt + (long) i * LANES * Short.BYTES;
       ShortVector.fromMemorySegment(H, w, at, LE)
-          .blend(ShortVector.zero(H), VectorMask.fromLong(H, lanes(bits, bitsOffset, i)))
+          .blend(ShortVector.zero(H), VectorMask.fromLong(H, lanes(bits, bitsAt, i)))
           .intoMemorySegment(w, at, LE);
     }
   }

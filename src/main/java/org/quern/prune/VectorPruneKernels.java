@@ -31,7 +31,8 @@ final class VectorPruneKernels implements PruneKernels {
   private VectorPruneKernels() {}
 
   // Scratch memory: six rows of floats, each rounded up to whole words of selection bits and with a
-  // vector of room behind it, because compression writes whole vectors; then the cells of four masks.
+  // vector of room behind it, because compression writes whole vectors; then the cells of four masks,
+  // the first two of which also serve as double cells.
 
   private static int padded(int n) {
     return Math.ceilDiv(n, Long.SIZE) * Long.SIZE;
@@ -161,9 +162,11 @@ final class VectorPruneKernels implements PruneKernels {
   // The smallest k of every row. The bracket covers 1 +- spread around the last threshold. A wide
   // bracket costs little, a miss costs a second pass: so the spread opens at once and closes slowly.
 
+  private static final float FIRST_SPREAD = 0.25f;
   private static final float MIN_SPREAD = 0.03f;
-  private static final float SPREAD_PER_MISS = 2.5f;
-  private static final float SPREAD_DECAY = 0.9f;
+  private static final float SPREAD_PER_MISS = 1.8f;
+  private static final float SPREAD_DECAY = 0.95f;
+  private static final float CENTER_GAIN = 0.5f;
 
   /** One more than the bits of the largest score: finite scores may overflow to infinity. */
   private static final int ABOVE_ALL = VectorScores.INFINITY_BITS + 1;
@@ -214,9 +217,14 @@ final class VectorPruneKernels implements PruneKernels {
       pending = apply(o, row, bits, bitsOffset);
 
       float value = Float.intBitsToFloat(threshold);
-      float miss = center > 0 ? Math.abs(value / center - 1) : 1;
-      spread = Math.max(MIN_SPREAD, Math.max(SPREAD_PER_MISS * miss, SPREAD_DECAY * spread));
-      center = value;
+      if (center > 0) {
+        float miss = Math.abs(value / center - 1);
+        spread = Math.max(MIN_SPREAD, Math.max(SPREAD_PER_MISS * miss, SPREAD_DECAY * spread));
+        center += CENTER_GAIN * (value - center);
+      } else {
+        spread = FIRST_SPREAD;
+        center = value;
+      }
     }
     applyPending(o, pending, bits, bitsRow, bitsStride);
     return ALL_FINITE;
@@ -254,14 +262,13 @@ final class VectorPruneKernels implements PruneKernels {
             low,
             high,
             cells(n, 0),
-            cells(n, 1),
             list(n),
-            0,
             pending * o.wStride,
             bits,
             (pending - bitsRow) * bitsStride);
     int inside = (int) result;
-    if (vectors * LANES < n) {
+    int tailLanes = n - vectors * LANES;
+    if (tailLanes > 0) {
       long tail = (long) vectors * VectorCells.BYTES;
       result |=
           VectorScores.bracket(
@@ -274,24 +281,18 @@ final class VectorPruneKernels implements PruneKernels {
               1,
               low,
               high,
-              VectorCells.at(cells(n, 0), vectors),
-              VectorCells.at(cells(n, 1), vectors),
-              list(n),
-              inside,
+              VectorCells.doubleAt(cells(n, 0), vectors),
+              list(n) + (long) inside * Integer.BYTES,
               -1,
               bits,
               0);
       // The padding is not part of the row; it comes last, in the list as well.
-      VectorCells.keep(scratch, cells(n, 0), vectors, n - vectors * LANES);
-      inside += Long.bitCount(VectorCells.keep(scratch, cells(n, 1), vectors, n - vectors * LANES));
+      inside += VectorCells.keepDouble(scratch, cells(n, 0), vectors, tailLanes);
     }
     if (result < 0 && !finiteOperands(o, row)) {
       return -1;
     }
-    long below = 0;
-    for (int word = 0; word < padded(n) / Long.SIZE; word++) {
-      below += Long.bitCount(VectorCells.word(scratch, cells(n, 0), word));
-    }
+    long below = VectorSelect.countFirst(scratch, padded(n) / Long.SIZE, cells(n, 0));
     return below << Integer.SIZE | inside;
   }
 
@@ -303,7 +304,6 @@ final class VectorPruneKernels implements PruneKernels {
         scratch,
         padded(n) / Long.SIZE,
         cells(n, 0),
-        cells(n, 1),
         inside,
         cells(n, 2),
         cells(n, 3),

@@ -84,16 +84,21 @@ final class VectorScores {
       int vectors,
       MemorySegment outIn,
       long outOffset) {
-    MemorySegment w = NativeViews.exact(wIn);
-    MemorySegment g = NativeViews.exact(gIn);
-    MemorySegment c = NativeViews.exact(cIn);
-    MemorySegment out = NativeViews.exact(outIn);
+    long bytes = (long) vectors * VectorCells.BYTES;
+    MemorySegment w = NativeViews.base(wIn);
+    MemorySegment g = NativeViews.base(gIn);
+    MemorySegment c = NativeViews.base(cIn);
+    MemorySegment out = NativeViews.base(outIn);
+    long wAt = NativeViews.at(wIn, wOffset, bytes);
+    long gAt = NativeViews.at(gIn, gOffset, bytes);
+    long cAt = NativeViews.at(cIn, cOffset, bytes);
+    long outAt = NativeViews.at(outIn, outOffset, bytes);
     IntVector largest = IntVector.zero(VectorCells.I);
     for (int i = 0; i < vectors; i++) {
       long at = (long) i * VectorCells.BYTES;
-      FloatVector score = score(w, wOffset + at, g, gOffset + at, c, cOffset + at);
+      FloatVector score = score(w, wAt + at, g, gAt + at, c, cAt + at);
       largest = largest.lanewise(UMAX, score.reinterpretAsInts());
-      score.intoMemorySegment(out, outOffset + at, VectorCells.LE);
+      score.intoMemorySegment(out, outAt + at, VectorCells.LE);
     }
     return finite(largest);
   }
@@ -104,14 +109,13 @@ final class VectorScores {
   }
 
   /**
-   * Marks the scores below {@code low} in cells, and those in [low, high) in other cells, and lists the
-   * latter.
+   * Marks the scores below {@code low}, and those in [low, high), in double cells, and lists the latter.
    *
-   * @param scratchIn holds c, both sets of cells and the list
-   * @param listed scores already in the list
+   * @param scratchIn holds c, the cells and the list
+   * @param list where the list goes on; a vector of room behind it is written
    * @param previousOffset row of w to zero meanwhile, or negative
    * @param previousBits its selection bits
-   * @return the length of the list, and {@link #NOT_FINITE}
+   * @return how many were listed, and {@link #NOT_FINITE}
    */
   static long bracket(
       MemorySegment wIn,
@@ -123,35 +127,42 @@ final class VectorScores {
       int vectors,
       int low,
       int high,
-      long belowCells,
-      long insideCells,
+      long cells,
       long list,
-      int listed,
       long previousOffset,
       MemorySegment previousBits,
       long previousBitsOffset) {
-    MemorySegment w = NativeViews.exact(wIn);
-    MemorySegment g = NativeViews.exact(gIn);
-    MemorySegment scratch = NativeViews.exact(scratchIn);
-    MemorySegment bits = NativeViews.exact(previousBits);
+    long bytes = (long) vectors * VectorCells.BYTES;
+    MemorySegment w = NativeViews.base(wIn);
+    MemorySegment g = NativeViews.base(gIn);
+    MemorySegment scratch = NativeViews.base(scratchIn);
+    MemorySegment bits = NativeViews.base(previousBits);
+    long wAt = NativeViews.at(wIn, wOffset, bytes);
+    long gAt = NativeViews.at(gIn, gOffset, bytes);
+    long cAt = NativeViews.at(scratchIn, cOffset, bytes);
+    long cellsAt = NativeViews.at(scratchIn, cells, VectorCells.doubleAt(0, vectors));
+    long listAt = NativeViews.at(scratchIn, list, bytes + VectorCells.BYTES);
+    boolean zero = previousOffset >= 0;
+    long zeroAt = NativeViews.at(wIn, zero ? previousOffset : 0, zero ? bytes : 0);
+    long bitsAt =
+        NativeViews.at(previousBits, zero ? previousBitsOffset : 0, zero ? VectorCells.bytes(vectors * VectorCells.LANES) : 0);
     IntVector largest = IntVector.zero(VectorCells.I);
-    int inside = listed;
+    long end = listAt;
     for (int i = 0; i < vectors; i++) {
       long at = (long) i * VectorCells.BYTES;
-      IntVector score = score(w, wOffset + at, g, gOffset + at, scratch, cOffset + at).reinterpretAsInts();
+      IntVector score = score(w, wAt + at, g, gAt + at, scratch, cAt + at).reinterpretAsInts();
       largest = largest.lanewise(UMAX, score);
       VectorMask<Integer> isBelow = score.compare(LT, low);
       VectorMask<Integer> isInside = score.compare(LT, high).andNot(isBelow);
       long insideBits = isInside.toLong();
-      VectorCells.set(scratch, belowCells, i, isBelow.toLong());
-      VectorCells.set(scratch, insideCells, i, insideBits);
-      score.compress(isInside).intoMemorySegment(scratch, list + (long) inside * Integer.BYTES, VectorCells.LE);
-      inside += Long.bitCount(insideBits);
-      if (previousOffset >= 0) {
-        VectorCells.zero32(w, previousOffset + at, VectorCells.lanes(bits, previousBitsOffset, i));
+      VectorCells.set(scratch, cellsAt, i, isBelow.toLong(), insideBits);
+      score.compress(isInside).intoMemorySegment(scratch, end, VectorCells.LE);
+      end += (long) Long.bitCount(insideBits) * Integer.BYTES;
+      if (zero) {
+        VectorCells.zero32(w, zeroAt + at, VectorCells.lanes(bits, bitsAt, i));
       }
     }
-    return finite(largest) | inside;
+    return finite(largest) | (end - listAt) / Integer.BYTES;
   }
 
   /**
@@ -174,20 +185,30 @@ final class VectorScores {
       long previousOffset,
       MemorySegment previousBits,
       long previousBitsOffset) {
-    MemorySegment w = NativeViews.exact(wIn);
-    MemorySegment g = NativeViews.exact(gIn);
-    MemorySegment scratch = NativeViews.exact(scratchIn);
-    MemorySegment bits = NativeViews.exact(previousBits);
+    long bytes = (long) vectors * VectorCells.BYTES;
+    MemorySegment w = NativeViews.base(wIn);
+    MemorySegment g = NativeViews.base(gIn);
+    MemorySegment scratch = NativeViews.base(scratchIn);
+    MemorySegment bits = NativeViews.base(previousBits);
+    long wAt = NativeViews.at(wIn, wOffset, bytes);
+    long gAt = NativeViews.at(gIn, gOffset, bytes);
+    long cAt = NativeViews.at(scratchIn, cOffset, bytes);
+    long cells1At = NativeViews.at(scratchIn, cells, VectorCells.at(0, vectors));
+    long cells2At = NativeViews.at(scratchIn, cells + cellStride, VectorCells.at(0, vectors));
+    boolean zero = previousOffset >= 0;
+    long zeroAt = NativeViews.at(wIn, zero ? previousOffset : 0, zero ? bytes : 0);
+    long bitsAt =
+        NativeViews.at(previousBits, zero ? previousBitsOffset : 0, zero ? VectorCells.bytes(vectors * VectorCells.LANES) : 0);
     IntVector largest = IntVector.zero(VectorCells.I);
     for (int i = 0; i < vectors; i++) {
       long at = (long) i * VectorCells.BYTES;
-      IntVector score = score(w, wOffset + at, g, gOffset + at, scratch, cOffset + at).reinterpretAsInts();
+      IntVector score = score(w, wAt + at, g, gAt + at, scratch, cAt + at).reinterpretAsInts();
       largest = largest.lanewise(UMAX, score);
-      VectorCells.set(scratch, cells, i, score.rearrange(ROTATE_41).compare(LT, score.add(WRAP_41)).toLong());
+      VectorCells.set(scratch, cells1At, i, score.rearrange(ROTATE_41).compare(LT, score.add(WRAP_41)).toLong());
       VectorCells.set(
-          scratch, cells + cellStride, i, score.rearrange(ROTATE_42).compare(LT, score.add(WRAP_42)).toLong());
-      if (previousOffset >= 0) {
-        VectorCells.zero32(w, previousOffset + at, VectorCells.lanes(bits, previousBitsOffset, i));
+          scratch, cells2At, i, score.rearrange(ROTATE_42).compare(LT, score.add(WRAP_42)).toLong());
+      if (zero) {
+        VectorCells.zero32(w, zeroAt + at, VectorCells.lanes(bits, bitsAt, i));
       }
     }
     return finite(largest);
@@ -207,24 +228,36 @@ final class VectorScores {
       long previousOffset,
       MemorySegment previousBits,
       long previousBitsOffset) {
-    MemorySegment w = NativeViews.exact(wIn);
-    MemorySegment g = NativeViews.exact(gIn);
-    MemorySegment scratch = NativeViews.exact(scratchIn);
-    MemorySegment bits = NativeViews.exact(previousBits);
+    long bytes = (long) vectors * VectorCells.BYTES;
+    MemorySegment w = NativeViews.base(wIn);
+    MemorySegment g = NativeViews.base(gIn);
+    MemorySegment scratch = NativeViews.base(scratchIn);
+    MemorySegment bits = NativeViews.base(previousBits);
+    long wAt = NativeViews.at(wIn, wOffset, bytes);
+    long gAt = NativeViews.at(gIn, gOffset, bytes);
+    long cAt = NativeViews.at(scratchIn, cOffset, bytes);
+    long cells1At = NativeViews.at(scratchIn, cells, VectorCells.at(0, vectors));
+    long cells2At = NativeViews.at(scratchIn, cells + cellStride, VectorCells.at(0, vectors));
+    long cells3At = NativeViews.at(scratchIn, cells + 2 * cellStride, VectorCells.at(0, vectors));
+    long cells4At = NativeViews.at(scratchIn, cells + 3 * cellStride, VectorCells.at(0, vectors));
+    boolean zero = previousOffset >= 0;
+    long zeroAt = NativeViews.at(wIn, zero ? previousOffset : 0, zero ? bytes : 0);
+    long bitsAt =
+        NativeViews.at(previousBits, zero ? previousBitsOffset : 0, zero ? VectorCells.bytes(vectors * VectorCells.LANES) : 0);
     IntVector largest = IntVector.zero(VectorCells.I);
     for (int i = 0; i < vectors; i++) {
       long at = (long) i * VectorCells.BYTES;
-      IntVector score = score(w, wOffset + at, g, gOffset + at, scratch, cOffset + at).reinterpretAsInts();
+      IntVector score = score(w, wAt + at, g, gAt + at, scratch, cAt + at).reinterpretAsInts();
       largest = largest.lanewise(UMAX, score);
-      VectorCells.set(scratch, cells, i, score.rearrange(ROTATE_81).compare(LT, score.add(WRAP_81)).toLong());
+      VectorCells.set(scratch, cells1At, i, score.rearrange(ROTATE_81).compare(LT, score.add(WRAP_81)).toLong());
       VectorCells.set(
-          scratch, cells + cellStride, i, score.rearrange(ROTATE_82).compare(LT, score.add(WRAP_82)).toLong());
+          scratch, cells2At, i, score.rearrange(ROTATE_82).compare(LT, score.add(WRAP_82)).toLong());
       VectorCells.set(
-          scratch, cells + 2 * cellStride, i, score.rearrange(ROTATE_83).compare(LT, score.add(WRAP_83)).toLong());
+          scratch, cells3At, i, score.rearrange(ROTATE_83).compare(LT, score.add(WRAP_83)).toLong());
       VectorCells.set(
-          scratch, cells + 3 * cellStride, i, score.rearrange(ROTATE_84).compare(LT, score.add(WRAP_84)).toLong());
-      if (previousOffset >= 0) {
-        VectorCells.zero32(w, previousOffset + at, VectorCells.lanes(bits, previousBitsOffset, i));
+          scratch, cells4At, i, score.rearrange(ROTATE_84).compare(LT, score.add(WRAP_84)).toLong());
+      if (zero) {
+        VectorCells.zero32(w, zeroAt + at, VectorCells.lanes(bits, bitsAt, i));
       }
     }
     return finite(largest);

@@ -38,15 +38,15 @@ final class VectorSelect {
       int place = (int) (Integer.toUnsignedLong(hash) * (n - VectorCells.LANES + 1) >>> Integer.SIZE);
       long sample = from + (long) place * Integer.BYTES;
       int middle = (int) ((long) rank * VectorCells.LANES / n);
-      int low = middle < MARGIN ? 0 : ranked(scratch, sample, middle - MARGIN);
+      int low = middle < MARGIN ? 0 : (int) ranked(scratch, sample, middle - MARGIN);
       int high =
           middle + MARGIN >= VectorCells.LANES
               ? Integer.MAX_VALUE
-              : ranked(scratch, sample, middle + MARGIN) + 1;
+              : (int) ranked(scratch, sample, middle + MARGIN) + 1;
       long counts = between(scratch, from, n, low, high, to);
       if ((int) counts == n) {
         // The sample spans the list: split at its middle value, which leaves at least that one out.
-        low = ranked(scratch, sample, middle);
+        low = (int) ranked(scratch, sample, middle);
         high = low + 1;
         counts = between(scratch, from, n, low, high, to);
       }
@@ -71,8 +71,7 @@ final class VectorSelect {
       to = from == spare ? spare + stride : spare;
     }
     pad(scratch, from, n);
-    int found = ranked(scratch, from, rank);
-    return (long) (smaller + below(scratch, from, found)) << Integer.SIZE | found;
+    return ((long) smaller << Integer.SIZE) + ranked(scratch, from, rank);
   }
 
   /** Writes a vector above every score behind a list. */
@@ -82,29 +81,31 @@ final class VectorSelect {
     }
   }
 
-  /** The value of ascending rank {@code rank}, from 0, in the vector at {@code offset}. */
-  private static int ranked(MemorySegment scratchIn, long offset, int rank) {
-    MemorySegment scratch = NativeViews.exact(scratchIn);
-    IntVector values = IntVector.fromMemorySegment(VectorCells.I, scratch, offset, VectorCells.LE);
-    int value = 0;
+  /**
+   * The value of ascending rank {@code rank}, from 0, in the vector at {@code offset}, in bits 0 to 31;
+   * in bits 32 to 63 how many are smaller.
+   */
+  private static long ranked(MemorySegment scratchIn, long offset, int rank) {
+    MemorySegment scratch = NativeViews.base(scratchIn);
+    long at = NativeViews.at(scratchIn, offset, VectorCells.BYTES);
+    IntVector values = IntVector.fromMemorySegment(VectorCells.I, scratch, at, VectorCells.LE);
+    long found = 0;
     for (int i = 0; i < VectorCells.LANES; i++) {
-      value = scratch.get(JAVA_INT, offset + (long) i * Integer.BYTES);
+      int value = scratch.get(JAVA_INT, at + (long) i * Integer.BYTES);
       int less = values.compare(LT, value).trueCount();
       if (less <= rank && rank < less + values.compare(EQ, value).trueCount()) {
+        found = (long) less << Integer.SIZE | value;
         break;
       }
     }
-    return value;
-  }
-
-  private static int below(MemorySegment scratchIn, long offset, int value) {
-    MemorySegment scratch = NativeViews.exact(scratchIn);
-    return IntVector.fromMemorySegment(VectorCells.I, scratch, offset, VectorCells.LE).compare(LT, value).trueCount();
+    return found;
   }
 
   /** Copies the scores in [low, high); counts those below in bits 32 to 63, the copied in bits 0 to 31. */
-  private static long between(MemorySegment scratchIn, long from, int n, int low, int high, long to) {
-    MemorySegment scratch = NativeViews.exact(scratchIn);
+  private static long between(MemorySegment scratchIn, long fromOffset, int n, int low, int high, long toOffset) {
+    MemorySegment scratch = NativeViews.base(scratchIn);
+    long from = NativeViews.at(scratchIn, fromOffset, (long) n * Integer.BYTES);
+    long to = NativeViews.at(scratchIn, toOffset, (long) n * Integer.BYTES + VectorCells.BYTES);
     int less = 0;
     int kept = 0;
     int whole = n / VectorCells.LANES * VectorCells.LANES;
@@ -125,15 +126,27 @@ final class VectorSelect {
     return (long) less << Integer.SIZE | kept;
   }
 
+  /** Scores marked in the first of double cells, over {@code words} words. */
+  static int countFirst(MemorySegment scratch, int words, long cells) {
+    int count = 0;
+    for (int i = 0; i < words; i++) {
+      count += Long.bitCount(VectorCells.firstWord(scratch, cells, i));
+    }
+    return count;
+  }
+
   /** Cells of a list: the scores below the threshold, and in the second set those equal to it. */
   static void compare(MemorySegment scratchIn, long list, int count, int threshold, long lessCells, long equalCells) {
-    MemorySegment scratch = NativeViews.exact(scratchIn);
     int vectors = Math.ceilDiv(count, VectorCells.LANES);
+    MemorySegment scratch = NativeViews.base(scratchIn);
+    long listAt = NativeViews.at(scratchIn, list, (long) vectors * VectorCells.BYTES);
+    long lessAt = NativeViews.at(scratchIn, lessCells, VectorCells.at(0, vectors));
+    long equalAt = NativeViews.at(scratchIn, equalCells, VectorCells.at(0, vectors));
     for (int i = 0; i < vectors; i++) {
       IntVector score =
-          IntVector.fromMemorySegment(VectorCells.I, scratch, list + (long) i * VectorCells.BYTES, VectorCells.LE);
-      VectorCells.set(scratch, lessCells, i, score.compare(LT, threshold).toLong());
-      VectorCells.set(scratch, equalCells, i, score.compare(EQ, threshold).toLong());
+          IntVector.fromMemorySegment(VectorCells.I, scratch, listAt + (long) i * VectorCells.BYTES, VectorCells.LE);
+      VectorCells.set(scratch, lessAt, i, score.compare(LT, threshold).toLong());
+      VectorCells.set(scratch, equalAt, i, score.compare(EQ, threshold).toLong());
     }
   }
 
@@ -141,16 +154,15 @@ final class VectorSelect {
    * The selection bits of a row: the scores below the bracket, and of those inside it the ones below
    * the threshold and the first {@code ties} that equal it.
    *
-   * @param belowCells of the row's columns
-   * @param insideCells of the row's columns: where the scores of the list stand
+   * @param cells double cells of the row's columns: below the bracket, and inside it, where the scores
+   *     of the list stand
    * @param lessCells of the list
    * @param equalCells of the list
    */
   static void select(
       MemorySegment scratch,
       int words,
-      long belowCells,
-      long insideCells,
+      long cells,
       int count,
       long lessCells,
       long equalCells,
@@ -163,8 +175,8 @@ final class VectorSelect {
     int ready = 0;
     int next = 0;
     for (int i = 0; i < words; i++) {
-      long inside = VectorCells.word(scratch, insideCells, i);
-      long word = VectorCells.word(scratch, belowCells, i);
+      long inside = VectorCells.secondWord(scratch, cells, i);
+      long word = VectorCells.firstWord(scratch, cells, i);
       int wanted = Long.bitCount(inside);
       long marks = window;
       if (wanted > ready) {
