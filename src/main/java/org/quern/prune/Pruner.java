@@ -408,7 +408,9 @@ public final class Pruner {
         throw new IllegalArgumentException(name + ": the method " + method + " needs gradients, got none");
       }
       checkTensor(name, "gradients", gradients);
-      if (!Arrays.equals(gradients.shape(), weights.shape())) {
+      if (gradients.rank() != 2
+          || gradients.dim(0) != weights.dim(0)
+          || gradients.dim(1) != weights.dim(1)) {
         throw new IllegalArgumentException(
             name + ": expected gradients of shape " + Arrays.toString(weights.shape()) + ", got " + Arrays.toString(gradients.shape()));
       }
