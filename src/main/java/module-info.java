@@ -27,4 +27,7 @@ module org.quern {
       info.picocli;
 
   uses org.quern.family.Family;
+
+  provides org.quern.family.Family with
+      org.quern.prune.PruneFamily;
 }
