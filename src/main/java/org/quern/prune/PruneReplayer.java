@@ -13,6 +13,7 @@ import java.util.Map;
 import java.util.Set;
 import java.util.TreeMap;
 import java.util.TreeSet;
+import java.util.function.Predicate;
 import java.util.regex.Matcher;
 import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
@@ -28,10 +29,10 @@ import org.quern.tensor.Tensor;
  * file names, layer names, sizes, seeds and the choice of patterns are free.
  */
 final class PruneReplayer {
-  private static final String LATER = "the kernel belongs to a later release of this family";
+  static final String LATER = "the kernel belongs to a later release of this family";
   private static final String SUFFIX = ".safetensors";
   private static final String MASK_BITS = "mask bits";
-  private static final String RELATIVE = "relative error";
+  static final String RELATIVE = "relative error";
   private static final double STATISTIC_TOLERANCE = 1e-5;
   private static final double SCORE_TOLERANCE = 2e-6;
 
@@ -80,7 +81,15 @@ final class PruneReplayer {
 
   private void replayTensors(String name, SafetensorsFile file, Arena arena) throws IOException {
     Set<String> keys = keys(file);
-    if (isLayerFile(keys)) {
+    if (ModelReplayer.isModel(keys)) {
+      replay.claim(name);
+      if (companion(files, name, each -> ModelReplayer.isExpectation(keys(each))) == null) {
+        replay.skip(name, "no file beside it holds what is expected of the model");
+      }
+    } else if (ModelReplayer.isExpectation(keys)) {
+      replay.claim(name);
+      replayModel(name, file);
+    } else if (isLayerFile(keys)) {
       replay.claim(name);
       replayLayers(name, file, keys, arena);
     } else if (holdsMember(keys, "score")) {
@@ -96,6 +105,35 @@ final class PruneReplayer {
       replay.claim(name);
       replayAccumulators(name, file, keys, arena);
     }
+  }
+
+  // Models. Weights, expectation and figures belong together where their names begin alike.
+
+  private void replayModel(String name, SafetensorsFile expected) throws IOException {
+    SafetensorsFile model = companion(files, name, file -> ModelReplayer.isModel(keys(file)));
+    if (model == null) {
+      replay.skip(name, "no file beside it holds the model");
+      return;
+    }
+    JsonObject figures = companion(documents, name, ModelReplayer::isFigures);
+    new ModelReplayer(replay, model, expected, figures == null ? new JsonObject() : figures).run();
+  }
+
+  /** Of the files that suit, the one whose name shares the longest beginning; null for none. */
+  private static <T> @Nullable T companion(Map<String, T> files, String name, Predicate<T> suits) {
+    return files.entrySet().stream()
+        .filter(entry -> suits.test(entry.getValue()))
+        .max(Comparator.comparingInt(entry -> sharedPrefix(entry.getKey(), name)))
+        .map(Map.Entry::getValue)
+        .orElse(null);
+  }
+
+  private static int sharedPrefix(String a, String b) {
+    int length = 0;
+    while (length < Math.min(a.length(), b.length()) && a.charAt(length) == b.charAt(length)) {
+      length++;
+    }
+    return length;
   }
 
   private static Set<String> keys(SafetensorsFile file) {
@@ -427,6 +465,11 @@ final class PruneReplayer {
     if (document.has("scores") && (document.has("unstructured") || document.has("nm"))) {
       replay.claim(name);
       replayTies(name, document);
+    } else if (ModelReplayer.isFigures(document)) {
+      replay.claim(name);
+      if (companion(files, name, each -> ModelReplayer.isExpectation(keys(each))) == null) {
+        replay.skip(name, "no file beside it holds the token ids");
+      }
     } else if (document.has("outlier_percent_by_M")
         || document.has("owl_sparsity_from_toy_ratios")) {
       replay.claim(name);
