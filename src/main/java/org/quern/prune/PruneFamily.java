@@ -2,6 +2,7 @@ package org.quern.prune;
 
 import java.io.IOException;
 import java.util.Set;
+import java.util.stream.Stream;
 import org.quern.family.Family;
 import org.quern.family.Replay;
 import org.quern.family.TourContext;
@@ -10,12 +11,15 @@ import org.quern.runtime.Tier;
 
 /** Pruning, as the command line sees it. */
 public final class PruneFamily implements Family {
+  /** The family's word on the command line. */
+  static final String NAME = "prune";
+
   /** For {@link java.util.ServiceLoader}. */
   public PruneFamily() {}
 
   @Override
   public String name() {
-    return "prune";
+    return NAME;
   }
 
   @Override
@@ -35,6 +39,10 @@ public final class PruneFamily implements Family {
 
   @Override
   public TourReport tour(TourContext context) throws IOException {
-    return new PruneTour(context).run();
+    TourReport model = new ModelTour(context).run();
+    TourReport layer = new LayerTour(context).run();
+    return new TourReport(
+        Stream.concat(model.rows().stream(), layer.rows().stream()).toList(),
+        Stream.concat(model.charts().stream(), layer.charts().stream()).toList());
   }
 }
