@@ -21,6 +21,7 @@ import org.quern.family.Replay;
 import org.quern.io.Json;
 import org.quern.io.SafetensorsEntry;
 import org.quern.io.SafetensorsFile;
+import org.quern.io.SafetensorsType;
 import org.quern.tensor.DType;
 import org.quern.tensor.Tensor;
 
@@ -335,7 +336,10 @@ final class PruneReplayer {
     }
   }
 
-  /** The layer of this name and shape in another file; one that the note names first, then F32. */
+  /**
+   * The layer of this name and shape in a file beside the scores: one that their note names, else
+   * one with F32 weights.
+   */
   private @Nullable Layer findLayer(
       SafetensorsFile scores,
       String key,
@@ -344,25 +348,25 @@ final class PruneReplayer {
       @Nullable GradientNorm norm,
       Arena arena)
       throws IOException {
+    String weights = layer + ".weight";
     String note = scores.metadata().getOrDefault("note", "");
-    Comparator<String> named = Comparator.comparing(file -> !note.contains(file));
-    List<String> order = files.keySet().stream().sorted(named).toList();
-    Layer found = null;
-    for (String file : order) {
-      SafetensorsFile candidate = files.get(file);
+    SafetensorsFile best = null;
+    int bestRank = -1;
+    for (Map.Entry<String, SafetensorsFile> each : files.entrySet()) {
+      SafetensorsFile candidate = each.getValue();
       Set<String> keys = keys(candidate);
       if (isLayerFile(keys)
-          && keys.contains(layer + ".weight")
-          && Arrays.equals(
-              candidate.entry(layer + ".weight").shape(), scores.entry(key).shape())) {
-        Layer operands = Layer.load(candidate, keys, layer, method, norm, arena);
-        if (operands != null && (note.contains(file) || operands.weights().type() == DType.F32)) {
-          return operands;
+          && keys.contains(weights)
+          && Arrays.equals(candidate.entry(weights).shape(), scores.entry(key).shape())) {
+        boolean isF32 = candidate.entry(weights).type() == SafetensorsType.F32;
+        int rank = note.contains(each.getKey()) ? 2 : isF32 ? 1 : 0;
+        if (rank > bestRank) {
+          best = candidate;
+          bestRank = rank;
         }
-        found = found == null ? operands : found;
       }
     }
-    return found;
+    return best == null ? null : Layer.load(best, keys(best), layer, method, norm, arena);
   }
 
   // Accumulators.
