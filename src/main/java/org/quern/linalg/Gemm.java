@@ -8,6 +8,7 @@ import java.util.Set;
 import org.jspecify.annotations.Nullable;
 import org.quern.runtime.Capabilities;
 import org.quern.runtime.Device;
+import org.quern.runtime.Parallel;
 import org.quern.runtime.Tier;
 import org.quern.tensor.DType;
 import org.quern.tensor.Tensor;
@@ -15,15 +16,20 @@ import org.quern.tensor.Tensor;
 /**
  * Single-precision matrix products on native memory, row-major with explicit row strides.
  *
- * <p>An instance holds the packing memory of its threads and allocates nothing per call on one thread. It serves one call
- * at a time; its memory lives as long as the arena that it was created in. Results are the same bits for any number of
- * threads: work is split over elements of C, never over the sum.
+ * <p>An instance holds the packing memory of its threads; on one thread the vector tier allocates
+ * nothing per call. It serves one call at a time; its memory lives as long as the arena that it was
+ * created in. Results are the same bits for any number of threads: work is split over elements of
+ * C, never over the sum.
  *
- * <p>C must not overlap A or B; blocks of one matrix that share no element do not overlap. NaN and infinity propagate as in
- * the formula, also where {@code alpha = 0}; C is not read where {@code beta = 0}.
+ * <p>C must not overlap A or B; blocks of one matrix that share no element do not overlap. NaN and
+ * infinity propagate as in the formula, also where {@code alpha = 0}; C is not read where {@code
+ * beta = 0}.
  */
 public final class Gemm {
-  /** Below this many multiply-adds per thread, handing work to a second thread costs more than it saves. */
+  /**
+   * Below this many multiply-adds per thread, handing work to a second thread costs more than it
+   * saves.
+   */
   private static final long WORK_PER_THREAD = 1 << 20;
 
   /** Rows and columns in which C is split among threads: whole tiles of every kernel. */
@@ -34,14 +40,12 @@ public final class Gemm {
   private final int threads;
   private final MemorySegment workspace;
   private final long workspaceStride;
-  private final float[][] panels;
 
   private Gemm(Arena arena, int threads, Tier tier) {
     this.tier = tier;
     this.threads = threads;
     this.kernels = tier == Tier.VECTOR ? new VectorGemmKernels() : new ScalarGemmKernels();
     this.workspaceStride = (kernels.workspaceBytes() + 63) / 64 * 64;
-    this.panels = new float[threads][kernels.panelFloats()];
     this.workspace = arena.allocate(Math.max(1, threads * workspaceStride), Tensor.ALIGNMENT);
   }
 
@@ -93,8 +97,8 @@ public final class Gemm {
    * @param beta factor of C; with 0 the old content of C is not read
    * @param c C, floats in native memory
    * @param ldc floats between the rows of C, at least n
-   * @throws IllegalArgumentException where an extent is negative, a stride shorter than a row, memory is on the heap,
-   *     misaligned or too small, or C overlaps A or B
+   * @throws IllegalArgumentException where an extent is negative, a stride shorter than a row,
+   *     memory is on the heap, misaligned or too small, or C overlaps A or B
    */
   public void multiply(
       boolean transposeA,
@@ -123,7 +127,21 @@ public final class Gemm {
     Matrices.checkApart("c", c, m, n, ldc, "a", a, rowsA, columnsA, lda);
     Matrices.checkApart("c", c, m, n, ldc, "b", b, rowsB, columnsB, ldb);
     long full = GemmKernels.FULL;
-    run(transposeA, transposeB, m, n, k, alpha, a.address(), lda, b.address(), ldb, beta, c.address(), ldc, full);
+    run(
+        transposeA,
+        transposeB,
+        m,
+        n,
+        k,
+        alpha,
+        a.address(),
+        lda,
+        b.address(),
+        ldb,
+        beta,
+        c.address(),
+        ldc,
+        full);
     Reference.reachabilityFence(a);
     Reference.reachabilityFence(b);
     Reference.reachabilityFence(c);
@@ -139,10 +157,17 @@ public final class Gemm {
    * @param b right factor
    * @param beta factor of {@code c}; with 0 its old content is not read
    * @param c the result
-   * @throws IllegalArgumentException where a type, a device or a shape does not fit, or {@code c} overlaps a factor
+   * @throws IllegalArgumentException where a type, a device or a shape does not fit, or {@code c}
+   *     overlaps a factor
    */
   public void multiply(
-      boolean transposeA, boolean transposeB, float alpha, Tensor a, Tensor b, float beta, Tensor c) {
+      boolean transposeA,
+      boolean transposeB,
+      float alpha,
+      Tensor a,
+      Tensor b,
+      float beta,
+      Tensor c) {
     checkMatrix("a", a);
     checkMatrix("b", b);
     checkMatrix("c", c);
@@ -151,7 +176,13 @@ public final class Gemm {
     int n = Math.toIntExact(b.dim(transposeB ? 0 : 1));
     if (b.dim(transposeB ? 1 : 0) != k) {
       throw new IllegalArgumentException(
-          "b: expected " + k + (transposeB ? " columns" : " rows") + " to meet a " + a + ", got " + b);
+          "b: expected "
+              + k
+              + (transposeB ? " columns" : " rows")
+              + " to meet a "
+              + a
+              + ", got "
+              + b);
     }
     if (c.dim(0) != m || c.dim(1) != n) {
       throw new IllegalArgumentException("c: expected " + m + " x " + n + ", got " + c);
@@ -173,8 +204,8 @@ public final class Gemm {
   }
 
   /**
-   * The lower triangle of {@code C = alpha * X^T * X + beta * C}, diagonal included; m n (n + 1) flops. Elements above the
-   * diagonal are neither read nor written.
+   * The lower triangle of {@code C = alpha * X^T * X + beta * C}, diagonal included; m n (n + 1)
+   * flops. Elements above the diagonal are neither read nor written.
    *
    * @param m rows of X
    * @param n columns of X, rows and columns of C
@@ -184,8 +215,8 @@ public final class Gemm {
    * @param beta factor of C; with 0 the old content of its lower triangle is not read
    * @param c C, floats in native memory
    * @param ldc floats between the rows of C, at least n
-   * @throws IllegalArgumentException as {@link #multiply(boolean, boolean, int, int, int, float, MemorySegment, long,
-   *     MemorySegment, long, float, MemorySegment, long) multiply} does
+   * @throws IllegalArgumentException as {@link #multiply(boolean, boolean, int, int, int, float,
+   *     MemorySegment, long, MemorySegment, long, float, MemorySegment, long) multiply} does
    */
   public void gram(
       int m, int n, float alpha, MemorySegment x, long ldx, float beta, MemorySegment c, long ldc) {
@@ -225,12 +256,29 @@ public final class Gemm {
     int parts = (int) Math.min(Math.min(threads, work / WORK_PER_THREAD), extent / GRAIN);
     if (parts <= 1) {
       kernels.multiply(
-          transposeA, transposeB, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, diagonal, workspace.address(), panels[0]);
+          transposeA,
+          transposeB,
+          m,
+          n,
+          k,
+          alpha,
+          a,
+          lda,
+          b,
+          ldb,
+          beta,
+          c,
+          ldc,
+          diagonal,
+          workspace.address());
       return;
     }
-    Parallel.run(
+    Parallel.forRanges(
         parts,
-        part -> {
+        1,
+        parts,
+        (index, end, worker) -> {
+          int part = (int) index;
           int from = boundary(extent, part, parts, diagonal == 0);
           int to = boundary(extent, part + 1, parts, diagonal == 0);
           long memory = workspace.address() + part * workspaceStride;
@@ -250,8 +298,7 @@ public final class Gemm {
                 c + Float.BYTES * from * ldc,
                 ldc,
                 diagonal == 0 ? from : diagonal,
-                memory,
-                panels[part]);
+                memory);
           } else {
             kernels.multiply(
                 transposeA,
@@ -268,8 +315,7 @@ public final class Gemm {
                 c + (long) Float.BYTES * from,
                 ldc,
                 diagonal,
-                memory,
-                panels[part]);
+                memory);
           }
         });
     Reference.reachabilityFence(workspace);
@@ -284,7 +330,8 @@ public final class Gemm {
 
   private static void checkMatrix(String name, Tensor tensor) {
     if (tensor.type() != DType.F32 || tensor.rank() != 2 || !tensor.device().equals(Device.CPU)) {
-      throw new IllegalArgumentException(name + ": expected an F32 matrix on the CPU, got " + tensor);
+      throw new IllegalArgumentException(
+          name + ": expected an F32 matrix on the CPU, got " + tensor);
     }
   }
 }

@@ -1,8 +1,8 @@
 package org.quern.linalg;
 
 /**
- * The matrix product on flat native memory. Arguments are addresses that {@link Gemm} has checked; row i of a matrix
- * starts {@code i * stride} floats after the first.
+ * The matrix product on flat native memory. Arguments are addresses that {@link Gemm} has checked;
+ * row i of a matrix starts {@code i * stride} floats after the first.
  */
 interface GemmKernels {
   /** {@code diagonal} of a product that updates every element. */
@@ -11,15 +11,13 @@ interface GemmKernels {
   /** Bytes that one thread needs in {@code workspace}. */
   long workspaceBytes();
 
-  /** Floats that one thread needs in {@code panel}. */
-  int panelFloats();
-
   /**
-   * {@code C[i,j] = alpha * sum_p op(A)[i,p] * op(B)[p,j] + beta * C[i,j]} where {@code j <= i + diagonal}; other elements
-   * of C are neither read nor written. Costs 2 m n k flops where every element is updated.
+   * {@code C[i,j] = alpha * sum_p op(A)[i,p] * op(B)[p,j] + beta * C[i,j]} where {@code j <= i +
+   * diagonal}; other elements of C are neither read nor written. Costs 2 m n k flops where every
+   * element is updated.
    *
-   * <p>C is not read where {@code beta = 0}. Products enter the sum even where {@code alpha = 0}, so that NaN and
-   * infinity propagate as in the formula.
+   * <p>C is not read where {@code beta = 0}. Products enter the sum even where {@code alpha = 0},
+   * so that NaN and infinity propagate as in the formula.
    *
    * @param transposeA op(A) is the transpose: A is stored k x m instead of m x k
    * @param transposeB op(B) is the transpose: B is stored n x k instead of k x n
@@ -50,6 +48,5 @@ interface GemmKernels {
       long c,
       long ldc,
       long diagonal,
-      long workspace,
-      float[] panel);
+      long workspace);
 }

@@ -13,11 +13,6 @@ final class ScalarGemmKernels implements GemmKernels {
   }
 
   @Override
-  public int panelFloats() {
-    return 0;
-  }
-
-  @Override
   public void multiply(
       boolean transposeA,
       boolean transposeB,
@@ -33,11 +28,10 @@ final class ScalarGemmKernels implements GemmKernels {
       long c,
       long ldc,
       long diagonal,
-      long workspace,
-      float[] panel) {
-    MemorySegment left = view(a, transposeA ? k : m, transposeA ? m : k, lda);
-    MemorySegment right = view(b, transposeB ? n : k, transposeB ? k : n, ldb);
-    MemorySegment result = view(c, m, n, ldc);
+      long workspace) {
+    MemorySegment left = Matrices.view(a, transposeA ? k : m, transposeA ? m : k, lda);
+    MemorySegment right = Matrices.view(b, transposeB ? n : k, transposeB ? k : n, ldb);
+    MemorySegment result = Matrices.view(c, m, n, ldc);
     for (int i = 0; i < m; i++) {
       long columns = Math.min(n, i + diagonal + 1);
       for (int j = 0; j < columns; j++) {
@@ -52,10 +46,5 @@ final class ScalarGemmKernels implements GemmKernels {
         result.setAtIndex(FLOAT, at, (float) (alpha * sum + kept));
       }
     }
-  }
-
-  private static MemorySegment view(long address, long rows, long columns, long stride) {
-    long floats = rows == 0 ? 0 : (rows - 1) * stride + columns;
-    return MemorySegment.ofAddress(address).reinterpret(Float.BYTES * floats);
   }
 }

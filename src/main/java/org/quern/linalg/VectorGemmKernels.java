@@ -3,27 +3,34 @@ package org.quern.linalg;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.ByteOrder;
-import java.util.Arrays;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.VectorSpecies;
 
 /**
- * The product on the Vector API, after the layered scheme of Goto and van de Geijn ("Anatomy of high-performance matrix
- * multiplication", 2008). A block of op(B), {@link #DEPTH} rows of at most {@link #BLOCK} columns, is packed into panels
- * two vectors wide and stays in the second-level cache; a panel of op(A), {@link #ROWS} rows of the same depth, stays in
- * the first-level cache and meets every panel of B in the micro-kernel {@link #tile}, which holds the whole tile of C in
+ * The product on the Vector API, after the layered scheme of Goto and van de Geijn ("Anatomy of
+ * high-performance matrix multiplication", 2008). A block of op(B), {@link #DEPTH} rows of at most
+ * {@link #BLOCK} columns, is packed into panels two vectors wide and stays in the second-level
+ * cache; a panel of op(A), {@link #ROWS} rows of the same depth, stays in the first-level cache and
+ * meets every panel of B in the micro-kernel {@link #tile}, which holds the whole tile of C in
  * registers.
  *
- * <p>Every element of C is one chain of fused multiply-adds per block of {@link #DEPTH}, in ascending k, wherever its tile
- * lies. Splitting C among threads therefore changes no bit.
+ * <p>Every element of C is one chain of fused multiply-adds per block of {@link #DEPTH}, in
+ * ascending k, wherever its tile lies. Splitting C among threads therefore changes no bit.
  */
 final class VectorGemmKernels implements GemmKernels {
   private static final VectorSpecies<Float> SPECIES = FloatVector.SPECIES_PREFERRED;
   private static final int LANES = SPECIES.length();
-  private static final ByteOrder ORDER = ByteOrder.nativeOrder();
-  private static final ValueLayout.OfFloat FLOAT = ValueLayout.JAVA_FLOAT;
+  private static final ByteOrder ORDER = ByteOrder.LITTLE_ENDIAN;
+  private static final ValueLayout.OfFloat FLOAT =
+      ValueLayout.JAVA_FLOAT_UNALIGNED.withOrder(ORDER);
+  private static final ValueLayout.OfLong PAIR = ValueLayout.JAVA_LONG_UNALIGNED.withOrder(ORDER);
 
-  /** 512-bit vectors come with 32 registers: 24 accumulators fit. With 16 registers 12 do. */
+  /** The earlier float of a pair. */
+  private static final long LOW = 0xFFFF_FFFFL;
+
+  /**
+   * 512-bit vectors come with 32 registers: 16 accumulators leave room. With 16 registers 12 do.
+   */
   private static final boolean WIDE = SPECIES.vectorBitSize() >= 512;
 
   /** Rows of a tile of C. */
@@ -33,10 +40,13 @@ final class VectorGemmKernels implements GemmKernels {
   static final int COLUMNS = 2 * LANES;
 
   /** Steps of k per packed block: a panel of A takes 12 KB of the first-level cache. */
-  static final int DEPTH = 256;
+  static final int DEPTH = 384;
 
-  /** Columns per packed block of B: a multiple of {@link #COLUMNS}; 576 KB of the second-level cache. */
-  static final int BLOCK = 576;
+  /**
+   * Columns per packed block of B: a multiple of {@link #COLUMNS}; 590 KB of the second-level
+   * cache.
+   */
+  static final int BLOCK = 384;
 
   /** Below this many rows of C a panel of B meets too few panels of A to repay its packing. */
   private static final int PACK_B_FROM = 48;
@@ -48,12 +58,7 @@ final class VectorGemmKernels implements GemmKernels {
 
   @Override
   public long workspaceBytes() {
-    return Float.BYTES * (long) (B_BLOCK + ROWS * COLUMNS);
-  }
-
-  @Override
-  public int panelFloats() {
-    return ROWS * DEPTH;
+    return Float.BYTES * (long) (ROWS * DEPTH + B_BLOCK + ROWS * COLUMNS);
   }
 
   @Override
@@ -72,14 +77,14 @@ final class VectorGemmKernels implements GemmKernels {
       long c,
       long ldc,
       long diagonal,
-      long workspace,
-      float[] panel) {
+      long workspace) {
     long aRow = transposeA ? 1 : lda;
     long aStep = transposeA ? lda : 1;
     long bColumn = transposeB ? ldb : 1;
     long bStep = transposeB ? 1 : ldb;
-    boolean bInPlace = m < PACK_B_FROM && !transposeB;
-    long bBlock = workspace;
+    boolean bInPlace = WIDE && m < PACK_B_FROM && !transposeB;
+    long panel = workspace;
+    long bBlock = panel + Float.BYTES * (long) ROWS * DEPTH;
     long tile = bBlock + Float.BYTES * (long) B_BLOCK;
 
     for (int j0 = 0; j0 < n; j0 += BLOCK) {
@@ -109,14 +114,16 @@ final class VectorGemmKernels implements GemmKernels {
             continue;
           }
           long aSource = a + Float.BYTES * (i * aRow + k0 * aStep);
-          packA(aSource, aRow, aStep, rows, depth, panel);
+          pack(aSource, aRow, aStep, rows, depth, panel, ROWS);
           for (int j = 0; j < needed; j += COLUMNS) {
             int columns = Math.min(COLUMNS, width - j);
             boolean bDirect = bInPlace && columns == COLUMNS;
             tile(
                 depth,
                 panel,
-                bDirect ? b + Float.BYTES * (j0 + j + k0 * ldb) : bBlock + Float.BYTES * (long) j * DEPTH,
+                bDirect
+                    ? b + Float.BYTES * (j0 + j + k0 * ldb)
+                    : bBlock + Float.BYTES * (long) j * DEPTH,
                 bDirect ? ldb : COLUMNS,
                 tile);
             update(
@@ -136,16 +143,17 @@ final class VectorGemmKernels implements GemmKernels {
   }
 
   /**
-   * Packs {@code lines} lines of {@code depth} elements so that step p of all lines lies together: {@code target[p * width
-   * + l] = source[l * lineStride + p * step]}, zero for {@code l >= lines}. One of the two strides is 1.
+   * Packs {@code lines} lines of {@code depth} elements so that step p of all lines lies together:
+   * {@code target[p * width + l] = source[l * lineStride + p * step]}, zero for {@code l >= lines}.
+   * One of the two strides is 1.
    */
   private static void pack(
       long source, long lineStride, long step, int lines, int depth, long target, int width) {
     if (depth == 0) {
       return;
     }
-    MemorySegment from = view(source, (lines - 1) * lineStride + (depth - 1) * step + 1);
-    MemorySegment to = view(target, (long) depth * width);
+    MemorySegment from = Matrices.view(source, (lines - 1) * lineStride + (depth - 1) * step + 1);
+    MemorySegment to = Matrices.view(target, (long) depth * width);
     if (lines < width) {
       to.fill((byte) 0);
     }
@@ -158,52 +166,49 @@ final class VectorGemmKernels implements GemmKernels {
           FloatVector.fromMemorySegment(SPECIES, from, read + Float.BYTES * l, ORDER)
               .intoMemorySegment(to, write + Float.BYTES * l, ORDER);
         }
+        for (; l <= lines - 2; l += 2) {
+          to.set(PAIR, write + Float.BYTES * l, from.get(PAIR, read + Float.BYTES * l));
+        }
         for (; l < lines; l++) {
           to.set(FLOAT, write + Float.BYTES * l, from.get(FLOAT, read + Float.BYTES * l));
         }
       }
     } else {
-      for (int l = 0; l < lines; l++) {
-        long read = Float.BYTES * (l * lineStride);
+      int l = 0;
+      for (; l <= lines - 2; l += 2) {
+        // Two lines by two steps at a time: pairs move as one long, half the loads and stores.
+        long first = l * lineStride;
+        long second = first + lineStride;
+        int p = 0;
+        for (; p <= depth - 2; p += 2) {
+          long x = from.get(PAIR, Float.BYTES * (first + p));
+          long y = from.get(PAIR, Float.BYTES * (second + p));
+          long at = Float.BYTES * ((long) p * width + l);
+          to.set(PAIR, at, (x & LOW) | (y << 32));
+          to.set(PAIR, at + Float.BYTES * (long) width, (x >>> 32) | (y & ~LOW));
+        }
+        if (p < depth) {
+          long at = (long) p * width + l;
+          to.setAtIndex(FLOAT, at, from.getAtIndex(FLOAT, first + p));
+          to.setAtIndex(FLOAT, at + 1, from.getAtIndex(FLOAT, second + p));
+        }
+      }
+      if (l < lines) {
         for (int p = 0; p < depth; p++) {
-          to.set(
-              FLOAT,
-              Float.BYTES * ((long) p * width + l),
-              from.get(FLOAT, read + Float.BYTES * (long) p));
+          to.setAtIndex(FLOAT, (long) p * width + l, from.getAtIndex(FLOAT, l * lineStride + p));
         }
       }
     }
   }
 
-  /** Packs a panel of A: {@code panel[p * ROWS + r] = source[r * row + p * step]}, zero for {@code r >= rows}. */
-  private static void packA(long source, long row, long step, int rows, int depth, float[] panel) {
-    if (depth == 0) {
-      return;
-    }
-    if (rows < ROWS) {
-      Arrays.fill(panel, 0, depth * ROWS, 0f);
-    }
-    MemorySegment from = view(source, (rows - 1) * row + (depth - 1) * step + 1);
-    if (row == 1) {
-      for (int p = 0; p < depth; p++) {
-        for (int r = 0; r < rows; r++) {
-          panel[p * ROWS + r] = from.getAtIndex(FLOAT, p * step + r);
-        }
-      }
-    } else {
-      for (int r = 0; r < rows; r++) {
-        for (int p = 0; p < depth; p++) {
-          panel[p * ROWS + r] = from.getAtIndex(FLOAT, r * row + p);
-        }
-      }
-    }
-  }
-
-  /** {@code C = alpha * tile + beta * C} for the leading rows and columns of a tile, where column <= row + diagonal. */
+  /**
+   * {@code C = alpha * tile + beta * C} for the leading rows and columns of a tile, where column <=
+   * row + diagonal.
+   */
   private static void update(
       int rows, int columns, float alpha, long tile, float beta, long c, long ldc, long diagonal) {
-    MemorySegment from = view(tile, ROWS * COLUMNS);
-    MemorySegment to = view(c, (rows - 1) * ldc + columns);
+    MemorySegment from = Matrices.view(tile, ROWS * COLUMNS);
+    MemorySegment to = Matrices.view(c, (rows - 1) * ldc + columns);
     for (int r = 0; r < rows; r++) {
       int limit = (int) Math.min(columns, r + diagonal + 1);
       long read = Float.BYTES * (long) (r * COLUMNS);
@@ -214,7 +219,9 @@ final class VectorGemmKernels implements GemmKernels {
         FloatVector sum =
             FloatVector.fromMemorySegment(SPECIES, from, read + Float.BYTES * j, ORDER).mul(alpha);
         if (beta != 0) {
-          sum = FloatVector.fromMemorySegment(SPECIES, to, at, ORDER).fma(FloatVector.broadcast(SPECIES, beta), sum);
+          sum =
+              FloatVector.fromMemorySegment(SPECIES, to, at, ORDER)
+                  .fma(FloatVector.broadcast(SPECIES, beta), sum);
         }
         sum.intoMemorySegment(to, at, ORDER);
       }
@@ -227,18 +234,21 @@ final class VectorGemmKernels implements GemmKernels {
   }
 
   /**
-   * The micro-kernel: {@code tile = sum over p of A(:, p) * B(p, :)}, one outer product per step, accumulated in
-   * registers; 2 * ROWS * COLUMNS * depth flops. A is read from an array because an array index costs the compiler far
-   * less than a segment access, and this method is near the largest that it takes.
+   * The micro-kernel: {@code tile = sum over p of A(:, p) * B(p, :)}, one outer product per step,
+   * accumulated in registers; 2 * ROWS * COLUMNS * depth flops. Accumulators are locals because the
+   * compiler keeps only locals in registers, and no more rows because it gives up on larger
+   * methods.
    *
-   * @param a packed panel of A, ROWS floats per step
+   * @param aAddress packed panel of A, ROWS floats per step
    * @param bAddress B, COLUMNS floats per step
    * @param bStep floats between the steps of B
    * @param tile ROWS x COLUMNS floats, contiguous
    */
-  private static void tile(int depth, float[] a, long bAddress, long bStep, long tile) {
-    long bStride = Float.BYTES * bStep;
-    MemorySegment b = view(bAddress, depth == 0 ? 0 : (depth - 1) * bStep + COLUMNS);
+  private static void tile(int depth, long aAddress, long bAddress, long bStep, long tile) {
+    // With few registers a constant stride saves the one that would hold it.
+    long bStride = Float.BYTES * (WIDE ? bStep : COLUMNS);
+    MemorySegment a = Matrices.view(aAddress, (long) depth * ROWS);
+    MemorySegment b = Matrices.view(bAddress, depth == 0 ? 0 : (depth - 1) * bStep + COLUMNS);
     FloatVector zero = FloatVector.zero(SPECIES);
     FloatVector l0 = zero;
     FloatVector r0 = zero;
@@ -257,37 +267,37 @@ final class VectorGemmKernels implements GemmKernels {
     FloatVector l7 = zero;
     FloatVector r7 = zero;
     for (int p = 0; p < depth; p++) {
-      int at = p * ROWS;
+      long at = (long) p * ROWS * Float.BYTES;
       FloatVector left = FloatVector.fromMemorySegment(SPECIES, b, p * bStride, ORDER);
       FloatVector right = FloatVector.fromMemorySegment(SPECIES, b, p * bStride + HALF, ORDER);
-      FloatVector x = FloatVector.broadcast(SPECIES, a[at]);
+      FloatVector x = FloatVector.broadcast(SPECIES, a.get(FLOAT, at));
       l0 = x.fma(left, l0);
       r0 = x.fma(right, r0);
-      x = FloatVector.broadcast(SPECIES, a[at + 1]);
+      x = FloatVector.broadcast(SPECIES, a.get(FLOAT, at + 1 * Float.BYTES));
       l1 = x.fma(left, l1);
       r1 = x.fma(right, r1);
-      x = FloatVector.broadcast(SPECIES, a[at + 2]);
+      x = FloatVector.broadcast(SPECIES, a.get(FLOAT, at + 2 * Float.BYTES));
       l2 = x.fma(left, l2);
       r2 = x.fma(right, r2);
-      x = FloatVector.broadcast(SPECIES, a[at + 3]);
+      x = FloatVector.broadcast(SPECIES, a.get(FLOAT, at + 3 * Float.BYTES));
       l3 = x.fma(left, l3);
       r3 = x.fma(right, r3);
-      x = FloatVector.broadcast(SPECIES, a[at + 4]);
+      x = FloatVector.broadcast(SPECIES, a.get(FLOAT, at + 4 * Float.BYTES));
       l4 = x.fma(left, l4);
       r4 = x.fma(right, r4);
-      x = FloatVector.broadcast(SPECIES, a[at + 5]);
+      x = FloatVector.broadcast(SPECIES, a.get(FLOAT, at + 5 * Float.BYTES));
       l5 = x.fma(left, l5);
       r5 = x.fma(right, r5);
       if (WIDE) {
-        x = FloatVector.broadcast(SPECIES, a[at + 6]);
+        x = FloatVector.broadcast(SPECIES, a.get(FLOAT, at + 6 * Float.BYTES));
         l6 = x.fma(left, l6);
         r6 = x.fma(right, r6);
-        x = FloatVector.broadcast(SPECIES, a[at + 7]);
+        x = FloatVector.broadcast(SPECIES, a.get(FLOAT, at + 7 * Float.BYTES));
         l7 = x.fma(left, l7);
         r7 = x.fma(right, r7);
       }
     }
-    MemorySegment sums = view(tile, ROWS * COLUMNS);
+    MemorySegment sums = Matrices.view(tile, ROWS * COLUMNS);
     l0.intoMemorySegment(sums, 0, ORDER);
     r0.intoMemorySegment(sums, HALF, ORDER);
     l1.intoMemorySegment(sums, 2 * HALF, ORDER);
@@ -306,10 +316,5 @@ final class VectorGemmKernels implements GemmKernels {
       l7.intoMemorySegment(sums, 14 * HALF, ORDER);
       r7.intoMemorySegment(sums, 15 * HALF, ORDER);
     }
-  }
-
-  /** The exact-typed view that keeps this code clear of other segment types in the profile of the accessors. */
-  private static MemorySegment view(long address, long floats) {
-    return MemorySegment.ofAddress(address).reinterpret(Float.BYTES * floats);
   }
 }

@@ -4,7 +4,9 @@ import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.VectorOperators;
 import jdk.incubator.vector.VectorSpecies;
 
-/** The rate of independent chains of fused multiply-adds on registers: the ceiling of any product. */
+/**
+ * The rate of independent chains of fused multiply-adds on registers: the ceiling of any product.
+ */
 final class FusedPeak {
   private static final VectorSpecies<Float> SPECIES = FloatVector.SPECIES_PREFERRED;
   private static final int STEPS = 20_000;
