@@ -52,7 +52,8 @@ public final class ActivationStatistics {
     MemorySegment memory = inputs.hostMemory();
     long stride = inputs.rowStride() * inputs.type().bytes();
     for (long row = 0; row < inputs.rows(); row++) {
-      if (tokens == null || tokens.row(row / tokens.rowLength()).getLong(row % tokens.rowLength()) != 0) {
+      if (tokens == null
+          || tokens.row(row / tokens.rowLength()).getLong(row % tokens.rowLength()) != 0) {
         for (int j = 0; j < sums.length; j++) {
           double x = ScalarPruneKernels.load(memory, row * stride, inputs.type(), j);
           sums[j] += x * x;
@@ -63,7 +64,10 @@ public final class ActivationStatistics {
     for (int j = 0; j < sums.length; j++) {
       if (!Double.isFinite(sums[j])) {
         throw new IllegalArgumentException(
-            "inputs: expected finite values, got " + sums[j] + " as a sum of squares in column " + j);
+            "inputs: expected finite values, got "
+                + sums[j]
+                + " as a sum of squares in column "
+                + j);
       }
     }
   }
@@ -72,8 +76,12 @@ public final class ActivationStatistics {
     int rank = inputs.rank();
     if ((rank != 2 && rank != 3) || inputs.dim(rank - 1) != sums.length) {
       throw new IllegalArgumentException(
-          "inputs: expected [tokens, " + sums.length + "] or [samples, tokens, " + sums.length
-              + "], got " + inputs);
+          "inputs: expected [tokens, "
+              + sums.length
+              + "] or [samples, tokens, "
+              + sums.length
+              + "], got "
+              + inputs);
     }
     switch (inputs.type()) {
       case F32, F16, BF16 -> {}

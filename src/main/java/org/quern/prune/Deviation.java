@@ -48,7 +48,8 @@ final class Deviation {
     long count = 0;
     for (long at = 0; at < got.size(); at++) {
       int difference =
-          got.memory().get(ValueLayout.JAVA_BYTE, at) ^ expected.memory().get(ValueLayout.JAVA_BYTE, at);
+          got.memory().get(ValueLayout.JAVA_BYTE, at)
+              ^ expected.memory().get(ValueLayout.JAVA_BYTE, at);
       count += Integer.bitCount(difference & 0xff);
     }
     return count;

@@ -29,7 +29,8 @@ record GoldenRun(Method method, @Nullable GradientNorm norm, Pattern pattern) {
     }
     String word = name.substring(0, dot);
     boolean cumulative = word.endsWith(CUMULATIVE);
-    Method method = method(cumulative ? word.substring(0, word.length() - CUMULATIVE.length()) : word);
+    Method method =
+        method(cumulative ? word.substring(0, word.length() - CUMULATIVE.length()) : word);
     if (method == null) {
       return null;
     }
@@ -65,7 +66,12 @@ record GoldenRun(Method method, @Nullable GradientNorm norm, Pattern pattern) {
 
   /** The pruner of this run, with the arithmetic of the released program. */
   Pruner pruner(Tier tier) {
-    return Pruner.builder().method(method).pattern(pattern).compat(Compat.OFFICIAL).tier(tier).build();
+    return Pruner.builder()
+        .method(method)
+        .pattern(pattern)
+        .compat(Compat.OFFICIAL)
+        .tier(tier)
+        .build();
   }
 
   /** The name under which a layer's gradient statistic is recorded; l1 where none is named. */

@@ -8,8 +8,8 @@ import org.quern.tensor.DType;
 import org.quern.tensor.Tensor;
 
 /**
- * Gradient statistic G of a linear layer (K2) over the calibration samples, from one gradient of the
- * weights per sample: the sum of |100 g| or the root of the sum of (100 g)^2, accumulated in
+ * Gradient statistic G of a linear layer (K2) over the calibration samples, from one gradient of
+ * the weights per sample: the sum of |100 g| or the root of the sum of (100 g)^2, accumulated in
  * binary32. Gradients of several samples must not be added before they come here: their signs
  * cancel.
  *
@@ -35,7 +35,8 @@ public final class GradientStatistics {
    * @param rows outputs of the layer
    * @param columns inputs of the layer
    */
-  public GradientStatistics(Arena arena, GradientNorm norm, Compat compat, long rows, long columns) {
+  public GradientStatistics(
+      Arena arena, GradientNorm norm, Compat compat, long rows, long columns) {
     this.norm = norm;
     this.compat = compat;
     this.sums = Tensor.allocate(arena, DType.F32, rows, columns);

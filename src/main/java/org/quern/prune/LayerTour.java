@@ -175,7 +175,8 @@ final class LayerTour {
           (row, to, worker) -> {
             Philox stream = new Philox(SEED, row);
             for (int j = 0; j < COLUMNS; j++) {
-              // The sum of two uniform numbers leans to small weights, the square to small gradients.
+              // The sum of two uniform numbers leans to small weights, the square to small
+              // gradients.
               float weight = stream.nextFloat() + stream.nextFloat() - 1;
               float gradient = stream.nextFloat();
               dense.memory().setAtIndex(JAVA_FLOAT, row * COLUMNS + j, weight);

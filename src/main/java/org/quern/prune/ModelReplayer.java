@@ -174,8 +174,7 @@ final class ModelReplayer {
         gradients.put(linear, expected.load(key, arena));
       }
     }
-    Tensor sequences =
-        calibration == null ? Tensor.allocate(arena, DType.U8, 0, 0) : calibration;
+    Tensor sequences = calibration == null ? Tensor.allocate(arena, DType.U8, 0, 0) : calibration;
     List<ModelPruner.PrunedLayer> layers =
         new ModelPruner(golden.pruner(replay.tier()), threads, Progress.NONE)
             .prune(arena, model, sequences, gradients);
@@ -203,7 +202,11 @@ final class ModelReplayer {
     }
     if (!deviations.isEmpty()) {
       replay.record(
-          name, run + " scaler_row", worst(deviations), STATISTIC_TOLERANCE, PruneReplayer.RELATIVE);
+          name,
+          run + " scaler_row",
+          worst(deviations),
+          STATISTIC_TOLERANCE,
+          PruneReplayer.RELATIVE);
     }
   }
 
@@ -230,8 +233,7 @@ final class ModelReplayer {
       }
     }
     if (compared > 0) {
-      replay.record(
-          name, run + " zeros", different / compared, ZEROS_TOLERANCE, "share of bits");
+      replay.record(name, run + " zeros", different / compared, ZEROS_TOLERANCE, "share of bits");
     }
     JsonObject recorded = recordedRuns().getAsJsonObject(run);
     if (recorded != null && recorded.has("sparsity")) {

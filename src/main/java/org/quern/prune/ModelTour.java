@@ -71,7 +71,7 @@ final class ModelTour {
       }
       Chart chart =
           new Chart(
-              format("Language model after pruning (dense: %.3f)", dense),
+              String.format(Locale.ROOT, "Language model after pruning (dense: %.3f)", dense),
               Chart.Kind.BARS,
               "pruned weights",
               "perplexity on the test text",
@@ -110,7 +110,8 @@ final class ModelTour {
       throw new AssertionError(name);
     }
     GradientNorm norm = run.norm();
-    Map<String, Tensor> gradients = norm == null ? Map.of() : tour.gradients().get(norm);
+    Map<String, Tensor> gradients =
+        norm == null ? Map.of() : tour.gradients().getOrDefault(norm, Map.of());
     try (Arena arena = Arena.ofShared()) {
       new ModelPruner(run.pruner(tier), context.threads(), Progress.NONE)
           .prune(arena, model, tour.calibration(), gradients);
@@ -129,16 +130,29 @@ final class ModelTour {
   }
 
   private TourRow row(String method, double dense, List<Outcome> outcomes) {
-    StringBuilder job = new StringBuilder(format("language model by %s, perplexity %.3f ->", method.replace('.', ' '), dense));
+    StringBuilder job =
+        new StringBuilder(
+            String.format(
+                Locale.ROOT,
+                "language model by %s, perplexity %.3f ->",
+                method.replace('.', ' '),
+                dense));
     int i = 0;
     for (String pattern : PATTERNS.values()) {
-      job.append(format("%s %.3f at %s", i == 0 ? "" : ",", outcomes.get(i).perplexity(), pattern));
+      job.append(
+          String.format(
+              Locale.ROOT,
+              "%s %.3f at %s",
+              i == 0 ? "" : ",",
+              outcomes.get(i).perplexity(),
+              pattern));
       i++;
     }
     double worst = outcomes.stream().mapToDouble(Outcome::deviation).reduce(0, Math::max);
     boolean sameMasks = outcomes.stream().allMatch(Outcome::sameMasks);
     String check =
-        format(
+        String.format(
+            Locale.ROOT,
             "%s; perplexity within %.1g of the published program",
             sameMasks ? "weights equal the scalar tier's" : "weights differ from the scalar tier's",
             worst);
@@ -151,9 +165,5 @@ final class ModelTour {
         "",
         check,
         sameMasks && worst <= PERPLEXITY_TOLERANCE);
-  }
-
-  private static String format(String pattern, Object... values) {
-    return String.format(Locale.ROOT, pattern, values);
   }
 }

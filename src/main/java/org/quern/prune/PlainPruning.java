@@ -2,7 +2,9 @@ package org.quern.prune;
 
 import java.util.Arrays;
 
-/** GBLM pruning as one would write it at first, on arrays: score a group, sort it, take the first. */
+/**
+ * GBLM pruning as one would write it at first, on arrays: score a group, sort it, take the first.
+ */
 final class PlainPruning {
   private PlainPruning() {}
 
@@ -24,7 +26,8 @@ final class PlainPruning {
         }
       }
       case Pattern.Cumulative cumulative ->
-          throw new IllegalArgumentException("pattern: expected one of fixed counts, got " + cumulative);
+          throw new IllegalArgumentException(
+              "pattern: expected one of fixed counts, got " + cumulative);
     }
   }
 

@@ -152,14 +152,12 @@ final class PruneReplayer {
   /** Weights with something recorded of the same layer. */
   private static boolean isLayerFile(Set<String> keys) {
     return layers(keys).stream()
-        .anyMatch(
-            layer ->
-                keys.stream()
-                    .anyMatch(
-                        key ->
-                            key.startsWith(layer + ".mask.")
-                                || key.startsWith(layer + ".sparsegpt.")
-                                || key.equals(layer + ".scaler_row")));
+        .anyMatch(layer ->
+            keys.stream()
+                .anyMatch(key ->
+                    key.startsWith(layer + ".mask.")
+                        || key.startsWith(layer + ".sparsegpt.")
+                        || key.equals(layer + ".scaler_row")));
   }
 
   private static List<String> layers(Set<String> keys) {
@@ -390,7 +388,8 @@ final class PruneReplayer {
       if (keys.contains(key)) {
         float[] expected = file.load(key, arena).toFloatArray();
         float[] official = accumulate(gradients, key, Compat.OFFICIAL, DType.F16, arena);
-        replay.record(name, key + " official", Deviation.different(official, expected), 0, "values");
+        replay.record(
+            name, key + " official", Deviation.different(official, expected), 0, "values");
         float[] exact = accumulate(gradients, key, Compat.EXACT, DType.F32, arena);
         replay.record(name, key, relativeWhereFinite(exact, expected), HALF_TOLERANCE, RELATIVE);
       }
@@ -535,11 +534,7 @@ final class PruneReplayer {
 
   /** Selects among weights that are their own scores. */
   private Pruner ranking(Pattern pattern) {
-    return Pruner.builder()
-        .method(Method.MAGNITUDE)
-        .pattern(pattern)
-        .tier(replay.tier())
-        .build();
+    return Pruner.builder().method(Method.MAGNITUDE).pattern(pattern).tier(replay.tier()).build();
   }
 
   private void replayCounts(String name, JsonObject document, Arena arena) {

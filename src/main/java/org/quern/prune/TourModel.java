@@ -23,7 +23,8 @@ import org.quern.tensor.Tensor;
  * @param calibration token ids, [sequences, length]
  * @param test token ids, [sequences, length]
  * @param gradients gradient statistic by norm and layer
- * @param perplexities recorded perplexity on the test sequences by run, such as {@code gblm.l1.2of4}
+ * @param perplexities recorded perplexity on the test sequences by run, such as {@code
+ *     gblm.l1.2of4}
  */
 record TourModel(
     LanguageModel model,
@@ -68,12 +69,11 @@ record TourModel(
     Map<String, Double> perplexities = new HashMap<>();
     tensors
         .metadata()
-        .forEach(
-            (key, value) -> {
-              if (key.startsWith(PERPLEXITY)) {
-                perplexities.put(key.substring(PERPLEXITY.length()), Double.valueOf(value));
-              }
-            });
+        .forEach((key, value) -> {
+          if (key.startsWith(PERPLEXITY)) {
+            perplexities.put(key.substring(PERPLEXITY.length()), Double.valueOf(value));
+          }
+        });
     return new TourModel(
         model,
         tensors.load("calib_ids", arena),

@@ -71,8 +71,7 @@ class GradientStatisticsTest {
       official.add(gradient);
       exact.add(gradient);
     }
-    assertEquals(
-        Double.POSITIVE_INFINITY, official.statistic(arena, DType.F32).getDouble(0, 0));
+    assertEquals(Double.POSITIVE_INFINITY, official.statistic(arena, DType.F32).getDouble(0, 0));
     assertEquals(80_000, exact.statistic(arena, DType.F32).getDouble(0, 0));
     assertEquals(2048, official.statistic(arena, DType.F32).getDouble(1, 1));
     assertEquals(2051, exact.statistic(arena, DType.F32).getDouble(1, 1), 1e-2);

@@ -110,11 +110,14 @@ class PruneReplayTest {
       // Logits, dense perplexity; per run zeros, sparsity, perplexity; statistics for two of them.
       assertEquals(2 + 4 * 3 + 2, count(replay, SyntheticCases.MODEL_EXPECTED));
       assertTrue(
-          replay.skipped().keySet().containsAll(
-              List.of(
-                  SyntheticCases.LAYERS_F32 + ": *.sparsegpt.*",
-                  SyntheticCases.SCORES + ": *.score.prunerzero.l2",
-                  SyntheticCases.MODEL_EXPECTED + ": sparsegpt.u0.5")),
+          replay
+              .skipped()
+              .keySet()
+              .containsAll(
+                  List.of(
+                      SyntheticCases.LAYERS_F32 + ": *.sparsegpt.*",
+                      SyntheticCases.SCORES + ": *.score.prunerzero.l2",
+                      SyntheticCases.MODEL_EXPECTED + ": sparsegpt.u0.5")),
           replay.skipped().toString());
     }
   }
@@ -199,8 +202,10 @@ class PruneReplayTest {
     Replay replay = replay(directory, Tier.SCALAR);
     assertEquals(List.of(), replay.unclaimed());
     assertTrue(
-        replay.skipped().keySet().containsAll(
-            List.of(SyntheticCases.MODEL, SyntheticCases.MODEL_FIGURES)),
+        replay
+            .skipped()
+            .keySet()
+            .containsAll(List.of(SyntheticCases.MODEL, SyntheticCases.MODEL_FIGURES)),
         replay.skipped().toString());
   }
 

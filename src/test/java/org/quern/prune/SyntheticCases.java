@@ -363,7 +363,11 @@ final class SyntheticCases {
 
   /** Prunes the weights of the model, records what came of it, and puts them back. */
   private JsonObject prune(
-      String run, ReferenceDecoder model, int[][] calibration, int[][] test, Map<String, Tensor> out) {
+      String run,
+      ReferenceDecoder model,
+      int[][] calibration,
+      int[][] test,
+      Map<String, Tensor> out) {
     String method = run.substring(0, run.indexOf('.'));
     String pattern = run.substring(run.indexOf('.') + 1).replace("l1.", "");
     Map<String, double[][]> before = new LinkedHashMap<>();
@@ -415,7 +419,8 @@ final class SyntheticCases {
     JsonObject figures = new JsonObject();
     figures.addProperty("ppl", model.perplexity(test));
     figures.addProperty("sparsity", (double) zeros / weights);
-    before.forEach((linear, matrix) -> System.arraycopy(matrix, 0, model.weights(linear), 0, matrix.length));
+    before.forEach(
+        (linear, matrix) -> System.arraycopy(matrix, 0, model.weights(linear), 0, matrix.length));
     return figures;
   }
 }

@@ -31,8 +31,7 @@ class TourModelTest {
       for (String linear : tour.model().linears()) {
         for (GradientNorm norm : GradientNorm.values()) {
           assertArrayEquals(
-              tour.model().weights(linear).shape(),
-              tour.gradients().get(norm).get(linear).shape());
+              tour.model().weights(linear).shape(), tour.gradients().get(norm).get(linear).shape());
         }
       }
       assertTrue(tour.perplexities().get("gblm.l1.2of4") > 1);

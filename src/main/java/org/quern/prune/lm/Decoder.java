@@ -90,8 +90,14 @@ public final class Decoder implements AutoCloseable {
     long id = tokens.getLong(sequence, position);
     if (id < 0 || id >= shape.vocabulary()) {
       throw new IllegalArgumentException(
-          "tokens: expected ids below " + shape.vocabulary() + ", got " + id + " in sequence "
-              + sequence + " at position " + position);
+          "tokens: expected ids below "
+              + shape.vocabulary()
+              + ", got "
+              + id
+              + " in sequence "
+              + sequence
+              + " at position "
+              + position);
     }
     return (int) id;
   }
@@ -186,8 +192,19 @@ public final class Decoder implements AutoCloseable {
     int outputs = (int) weights.dim(0);
     int inputs = (int) weights.dim(1);
     products[worker].multiply(
-        false, true, rows, outputs, inputs, 1, x, inputs, weights.memory(), weights.rowStride(),
-        beta, out, outputs);
+        false,
+        true,
+        rows,
+        outputs,
+        inputs,
+        1,
+        x,
+        inputs,
+        weights.memory(),
+        weights.rowStride(),
+        beta,
+        out,
+        outputs);
   }
 
   /** out = x / rms(x) * gain, row by row. */
@@ -245,14 +262,36 @@ public final class Decoder implements AutoCloseable {
       long query = (long) head * size * Float.BYTES;
       long key = (long) (head / sharing) * size * Float.BYTES;
       product.multiply(
-          false, true, length, length, size, scale, queries.asSlice(query), queryWidth(),
-          keys.asSlice(key), keyWidth(), 0, weights, length);
+          false,
+          true,
+          length,
+          length,
+          size,
+          scale,
+          queries.asSlice(query),
+          queryWidth(),
+          keys.asSlice(key),
+          keyWidth(),
+          0,
+          weights,
+          length);
       for (int position = 0; position < length; position++) {
         causalSoftmax(weights, position, length);
       }
       product.multiply(
-          false, false, length, size, length, 1, weights, length, values.asSlice(key), keyWidth(),
-          0, out.asSlice(query), queryWidth());
+          false,
+          false,
+          length,
+          size,
+          length,
+          1,
+          weights,
+          length,
+          values.asSlice(key),
+          keyWidth(),
+          0,
+          out.asSlice(query),
+          queryWidth());
     }
   }
 
@@ -300,8 +339,7 @@ public final class Decoder implements AutoCloseable {
         hidden.dim(0),
         1,
         threads,
-        (from, to, worker) ->
-            logits(sequence(hidden, from), sequence(logits, from), s, worker));
+        (from, to, worker) -> logits(sequence(hidden, from), sequence(logits, from), s, worker));
     return logits;
   }
 
@@ -378,7 +416,9 @@ public final class Decoder implements AutoCloseable {
         || hidden.dim(2) != shape.hidden()
         || !hidden.isContiguous()) {
       throw new IllegalArgumentException(
-          "hidden: expected contiguous F32[sequences, length, " + shape.hidden() + "], got "
+          "hidden: expected contiguous F32[sequences, length, "
+              + shape.hidden()
+              + "], got "
               + hidden);
     }
   }

@@ -118,7 +118,8 @@ public record DecoderShape(
       }
       double value = number(key, 0);
       if (value != (int) value || value < 1) {
-        throw new FormatException(source, key + ": expected a whole number of at least 1, got " + value);
+        throw new FormatException(
+            source, key + ": expected a whole number of at least 1, got " + value);
       }
       return (int) value;
     }

@@ -115,7 +115,10 @@ public final class LanguageModel {
     return shape;
   }
 
-  /** Names of the prunable linear layers in the order of the blocks, such as {@code layers.0.mlp.up_proj}. */
+  /**
+   * Names of the prunable linear layers in the order of the blocks, such as {@code
+   * layers.0.mlp.up_proj}.
+   */
   public List<String> linears() {
     List<String> names = new ArrayList<>();
     for (int block = 0; block < shape.layers(); block++) {

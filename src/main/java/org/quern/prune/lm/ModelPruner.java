@@ -51,8 +51,8 @@ public final class ModelPruner {
    * Prunes {@code model} in place.
    *
    * @param arena gives the memory of the statistics that are returned
-   * @param tokens calibration sequences as token ids, an integer type, [sequences, length]; not read
-   *     where the method needs no activations
+   * @param tokens calibration sequences as token ids, an integer type, [sequences, length]; not
+   *     read where the method needs no activations
    * @param gradients gradient statistic by layer name; may be empty where the method needs none
    * @return one entry per layer, in order
    * @throws IllegalArgumentException where a layer lacks a statistic or one does not fit

@@ -88,13 +88,11 @@ class ModelPrunerTest {
       Tensor none = Tensor.allocate(arena, DType.U8, 0, 11);
       ModelPruner wanda = new ModelPruner(pruner(Method.WANDA), 1, Progress.NONE);
       LanguageModel model = model(arena);
-      assertThrows(
-          IllegalStateException.class, () -> wanda.prune(arena, model, none, Map.of()));
+      assertThrows(IllegalStateException.class, () -> wanda.prune(arena, model, none, Map.of()));
       ModelPruner gradient = new ModelPruner(pruner(Method.GRADIENT), 1, Progress.NONE);
       IllegalArgumentException error =
           assertThrows(
-              IllegalArgumentException.class,
-              () -> gradient.prune(arena, model, none, Map.of()));
+              IllegalArgumentException.class, () -> gradient.prune(arena, model, none, Map.of()));
       assertTrue(error.getMessage().startsWith("layers.0.self_attn.q_proj"), error.getMessage());
     }
   }

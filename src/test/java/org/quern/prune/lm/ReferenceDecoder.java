@@ -31,13 +31,18 @@ public final class ReferenceDecoder {
     double scale = 1.5 / Math.sqrt(shape.hidden());
     for (int block = 0; block < shape.layers(); block++) {
       String prefix = "model.layers." + block + ".";
-      tensors.put(prefix + "self_attn.q_proj.weight", matrix(queries, shape.hidden(), scale, random));
+      tensors.put(
+          prefix + "self_attn.q_proj.weight", matrix(queries, shape.hidden(), scale, random));
       tensors.put(prefix + "self_attn.k_proj.weight", matrix(keys, shape.hidden(), scale, random));
       tensors.put(prefix + "self_attn.v_proj.weight", matrix(keys, shape.hidden(), scale, random));
-      tensors.put(prefix + "self_attn.o_proj.weight", matrix(shape.hidden(), queries, scale, random));
-      tensors.put(prefix + "mlp.gate_proj.weight", matrix(shape.mlp(), shape.hidden(), scale, random));
-      tensors.put(prefix + "mlp.up_proj.weight", matrix(shape.mlp(), shape.hidden(), scale, random));
-      tensors.put(prefix + "mlp.down_proj.weight", matrix(shape.hidden(), shape.mlp(), scale, random));
+      tensors.put(
+          prefix + "self_attn.o_proj.weight", matrix(shape.hidden(), queries, scale, random));
+      tensors.put(
+          prefix + "mlp.gate_proj.weight", matrix(shape.mlp(), shape.hidden(), scale, random));
+      tensors.put(
+          prefix + "mlp.up_proj.weight", matrix(shape.mlp(), shape.hidden(), scale, random));
+      tensors.put(
+          prefix + "mlp.down_proj.weight", matrix(shape.hidden(), shape.mlp(), scale, random));
       tensors.put(prefix + "input_layernorm.weight", gains(shape.hidden(), random));
       tensors.put(prefix + "post_attention_layernorm.weight", gains(shape.hidden(), random));
     }
@@ -73,8 +78,13 @@ public final class ReferenceDecoder {
     for (int block = 0; block < shape.layers(); block++) {
       for (String linear :
           List.of(
-              "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj",
-              "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj")) {
+              "self_attn.q_proj",
+              "self_attn.k_proj",
+              "self_attn.v_proj",
+              "self_attn.o_proj",
+              "mlp.gate_proj",
+              "mlp.up_proj",
+              "mlp.down_proj")) {
         names.add("layers." + block + "." + linear);
       }
     }

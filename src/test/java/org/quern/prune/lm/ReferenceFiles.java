@@ -34,11 +34,10 @@ public final class ReferenceFiles {
       throws IOException {
     try (Arena arena = Arena.ofShared()) {
       Map<String, Tensor> tensors = new LinkedHashMap<>();
-      model.tensors.forEach(
-          (name, values) -> {
-            Tensor tensor = tensor(arena, values);
-            tensors.put(name, name.endsWith("norm.weight") ? tensor.row(0) : tensor);
-          });
+      model.tensors.forEach((name, values) -> {
+        Tensor tensor = tensor(arena, values);
+        tensors.put(name, name.endsWith("norm.weight") ? tensor.row(0) : tensor);
+      });
       SafetensorsWriter.write(file, tensors, metadata);
     }
   }
