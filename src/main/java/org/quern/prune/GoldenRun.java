@@ -31,7 +31,8 @@ record GoldenRun(Method method, @Nullable GradientNorm norm, Pattern pattern) {
     boolean cumulative = word.endsWith(CUMULATIVE);
     Method method =
         method(cumulative ? word.substring(0, word.length() - CUMULATIVE.length()) : word);
-    if (method == null) {
+    boolean grouped = pattern.group(1) == null;
+    if (method == null || (grouped && Integer.parseInt(pattern.group(3)) > Pattern.NM.MAX_OF)) {
       return null;
     }
     return new GoldenRun(method, norm(name), pattern(method, cumulative, pattern));
