@@ -1,6 +1,7 @@
 package org.quern.linalg;
 
 import java.lang.foreign.MemorySegment;
+import org.quern.runtime.NativeViews;
 
 /** Checks of matrix arguments in native memory, and views of the checked addresses. */
 final class Matrices {
@@ -83,17 +84,13 @@ final class Matrices {
     return Math.multiplyExact(floats, (long) Float.BYTES);
   }
 
-  /**
-   * Floats at a checked address, as a view of exact type: rebuilt inside the compiled kernel, it
-   * keeps the kernel clear of other segment types in the profile of the accessors. The caller keeps
-   * the owner of the memory alive.
-   */
+  /** Floats at a checked address. The caller keeps the owner of the memory alive. */
   static MemorySegment view(long address, long floats) {
-    return MemorySegment.ofAddress(address).reinterpret(Float.BYTES * floats);
+    return NativeViews.of(address, Float.BYTES * floats);
   }
 
   /** The view of a matrix; empty where a matrix has no element. */
   static MemorySegment view(long address, int rows, int columns, long stride) {
-    return MemorySegment.ofAddress(address).reinterpret(bytes(rows, columns, stride));
+    return NativeViews.of(address, bytes(rows, columns, stride));
   }
 }

@@ -14,9 +14,9 @@ import org.quern.runtime.NativeViews;
 /**
  * Species of the vector tier, masks in memory, and the zeroing of marked weights.
  *
- * <p>A loop stores the mask of each vector in a cell of its own: the bits of 8 or 16 lanes, or one byte
- * of which 4 bits are used. {@link #word} reads 64 columns of cells as one word; words in column order
- * are the selection bits of a row.
+ * <p>A loop stores the mask of each vector in a cell of its own: the bits of 8 or 16 lanes, or one
+ * byte of which 4 bits are used. {@link #word} reads 64 columns of cells as one word; words in
+ * column order are the selection bits of a row.
  */
 final class VectorCells {
   static final VectorSpecies<Float> F = FloatVector.SPECIES_PREFERRED;
@@ -96,7 +96,9 @@ final class VectorCells {
     return cells + (long) i * DOUBLE_CELL;
   }
 
-  /** Keeps only the first {@code lanes} lanes of both masks of vector {@code i}; counts the second. */
+  /**
+   * Keeps only the first {@code lanes} lanes of both masks of vector {@code i}; counts the second.
+   */
   static int keepDouble(MemorySegment memory, long cells, int i, int lanes) {
     long at = doubleAt(cells, i);
     long both =
@@ -137,7 +139,8 @@ final class VectorCells {
   }
 
   /** Zeroes the marked of {@code vectors} vectors of F32. */
-  static void zero32(MemorySegment wIn, long wOffset, MemorySegment bitsIn, long bitsOffset, int vectors) {
+  static void zero32(
+      MemorySegment wIn, long wOffset, MemorySegment bitsIn, long bitsOffset, int vectors) {
     MemorySegment w = NativeViews.base(wIn);
     MemorySegment bits = NativeViews.base(bitsIn);
     long wAt = NativeViews.at(wIn, wOffset, (long) vectors * BYTES);
@@ -155,7 +158,8 @@ final class VectorCells {
   }
 
   /** Zeroes the marked of {@code vectors} vectors of 16-bit weights. */
-  static void zero16(MemorySegment wIn, long wOffset, MemorySegment bitsIn, long bitsOffset, int vectors) {
+  static void zero16(
+      MemorySegment wIn, long wOffset, MemorySegment bitsIn, long bitsOffset, int vectors) {
     MemorySegment w = NativeViews.base(wIn);
     MemorySegment bits = NativeViews.base(bitsIn);
     long wAt = NativeViews.at(wIn, wOffset, (long) vectors * LANES * Short.BYTES);

@@ -13,12 +13,13 @@ import org.quern.tensor.DType;
  * The Vector API tier: a row at a time through the passes of {@link VectorScores}, the selection of
  * {@link VectorSelect}, and the zeroing of {@link VectorCells}.
  *
- * <p>N:M selects by rank: with "score i + r of the run comes before score i" decided for r = 1 to M/2,
- * the other half of the comparisons is the complement, rotated, and ranks are counted on the 64-bit
- * words of the masks. The smallest k of a row are found in one pass over the operands: scores below a
- * bracket around the last row's threshold are marked, those inside are compressed into a list, and
- * the exact threshold is found in the list. A row whose threshold falls outside the bracket is passed
- * over again with all of it in the list, so that the result never depends on the guess.
+ * <p>N:M selects by rank: with "score i + r of the run comes before score i" decided for r = 1 to
+ * M/2, the other half of the comparisons is the complement, rotated, and ranks are counted on the
+ * 64-bit words of the masks. The smallest k of a row are found in one pass over the operands:
+ * scores below a bracket around the last row's threshold are marked, those inside are compressed
+ * into a list, and the exact threshold is found in the list. A row whose threshold falls outside
+ * the bracket is passed over again with all of it in the list, so that the result never depends on
+ * the guess.
  *
  * <p>Weights are zeroed one row late, by the pass over the next row, where the operands can be used
  * where they are (F32, in place); others are copied to scratch row by row and zeroed at once.
@@ -31,7 +32,8 @@ final class VectorPruneKernels implements PruneKernels {
   private VectorPruneKernels() {}
 
   // Scratch memory: six rows of floats, each rounded up to whole words of selection bits and with a
-  // vector of room behind it, because compression writes whole vectors; then the cells of four masks,
+  // vector of room behind it, because compression writes whole vectors; then the cells of four
+  // masks,
   // the first two of which also serve as double cells.
 
   private static int padded(int n) {
@@ -106,7 +108,13 @@ final class VectorPruneKernels implements PruneKernels {
   }
 
   private static void load(
-      MemorySegment from, long offset, DType type, int first, int n, MemorySegment scratch, long at) {
+      MemorySegment from,
+      long offset,
+      DType type,
+      int first,
+      int n,
+      MemorySegment scratch,
+      long at) {
     if (first < n) {
       Conversions.toFloat(
           Tier.VECTOR,
@@ -160,7 +168,8 @@ final class VectorPruneKernels implements PruneKernels {
   }
 
   // The smallest k of every row. The bracket covers 1 +- spread around the last threshold. A wide
-  // bracket costs little, a miss costs a second pass: so the spread opens at once and closes slowly.
+  // bracket costs little, a miss costs a second pass: so the spread opens at once and closes
+  // slowly.
 
   private static final float FIRST_SPREAD = 0.25f;
   private static final float MIN_SPREAD = 0.03f;
@@ -213,7 +222,14 @@ final class VectorPruneKernels implements PruneKernels {
       }
       long found = VectorSelect.smallest(scratch, list(n), inside, spare(n), row(n), k - below);
       int threshold = (int) found;
-      select(o, inside, threshold, k - below - (int) (found >>> Integer.SIZE), bits, bitsOffset, scratch);
+      select(
+          o,
+          inside,
+          threshold,
+          k - below - (int) (found >>> Integer.SIZE),
+          bits,
+          bitsOffset,
+          scratch);
       pending = apply(o, row, bits, bitsOffset);
 
       float value = Float.intBitsToFloat(threshold);
@@ -233,8 +249,8 @@ final class VectorPruneKernels implements PruneKernels {
   /**
    * Brackets one row, and zeroes the pending row meanwhile.
    *
-   * @return scores below in bits 32 to 62, scores inside in bits 0 to 31; negative where an operand is
-   *     not finite
+   * @return scores below in bits 32 to 62, scores inside in bits 0 to 31; negative where an operand
+   *     is not finite
    */
   private static long bracket(
       Operands o,
@@ -297,7 +313,13 @@ final class VectorPruneKernels implements PruneKernels {
   }
 
   private static void select(
-      Operands o, int inside, int threshold, int ties, MemorySegment bits, long bitsOffset, MemorySegment scratch) {
+      Operands o,
+      int inside,
+      int threshold,
+      int ties,
+      MemorySegment bits,
+      long bitsOffset,
+      MemorySegment scratch) {
     int n = o.n;
     VectorSelect.compare(scratch, list(n), inside, threshold, cells(n, 2), cells(n, 3));
     VectorSelect.select(
@@ -328,7 +350,8 @@ final class VectorPruneKernels implements PruneKernels {
     if (counts < 0) {
       return row;
     }
-    select(o, (int) counts, bound, (int) Math.min(ties, Integer.MAX_VALUE), bits, bitsOffset, scratch);
+    select(
+        o, (int) counts, bound, (int) Math.min(ties, Integer.MAX_VALUE), bits, bitsOffset, scratch);
     applyPending(o, apply(o, row, bits, bitsOffset), bits, row, 0);
     return ALL_FINITE;
   }
@@ -356,7 +379,8 @@ final class VectorPruneKernels implements PruneKernels {
     long pending = -1;
     for (long row = from; row < to; row++) {
       load(o, row, scratch, !direct(o));
-      if (runs(o, row, of, pending, bits, bitsRow, bitsStride, scratch) < 0 && !finiteOperands(o, row)) {
+      if (runs(o, row, of, pending, bits, bitsRow, bitsStride, scratch) < 0
+          && !finiteOperands(o, row)) {
         return row;
       }
       long bitsOffset = (row - bitsRow) * bitsStride;
@@ -367,7 +391,8 @@ final class VectorPruneKernels implements PruneKernels {
       }
       if (n % Long.SIZE != 0) {
         long last = bitsOffset + (long) (words - 1) * Long.BYTES;
-        bits.set(VectorCells.WORD, last, bits.get(VectorCells.WORD, last) & (1L << n % Long.SIZE) - 1);
+        bits.set(
+            VectorCells.WORD, last, bits.get(VectorCells.WORD, last) & (1L << n % Long.SIZE) - 1);
       }
       pending = apply(o, row, bits, bitsOffset);
     }
@@ -398,18 +423,62 @@ final class VectorPruneKernels implements PruneKernels {
     long result =
         of == 4
             ? VectorScores.runsOf4(
-                w, wOffset, g, gOffset, scratch, cRow(n), vectors, cells(n, 0), stride, zeroed, bits, zeroedBits)
+                w,
+                wOffset,
+                g,
+                gOffset,
+                scratch,
+                cRow(n),
+                vectors,
+                cells(n, 0),
+                stride,
+                zeroed,
+                bits,
+                zeroedBits)
             : VectorScores.runsOf8(
-                w, wOffset, g, gOffset, scratch, cRow(n), vectors, cells(n, 0), stride, zeroed, bits, zeroedBits);
+                w,
+                wOffset,
+                g,
+                gOffset,
+                scratch,
+                cRow(n),
+                vectors,
+                cells(n, 0),
+                stride,
+                zeroed,
+                bits,
+                zeroedBits);
     if (vectors * LANES < n) {
       long tail = (long) vectors * VectorCells.BYTES;
       long cells = VectorCells.at(cells(n, 0), vectors);
       result |=
           of == 4
               ? VectorScores.runsOf4(
-                  scratch, tail, scratch, gRow(n) + tail, scratch, cRow(n) + tail, 1, cells, stride, -1, bits, 0)
+                  scratch,
+                  tail,
+                  scratch,
+                  gRow(n) + tail,
+                  scratch,
+                  cRow(n) + tail,
+                  1,
+                  cells,
+                  stride,
+                  -1,
+                  bits,
+                  0)
               : VectorScores.runsOf8(
-                  scratch, tail, scratch, gRow(n) + tail, scratch, cRow(n) + tail, 1, cells, stride, -1, bits, 0);
+                  scratch,
+                  tail,
+                  scratch,
+                  gRow(n) + tail,
+                  scratch,
+                  cRow(n) + tail,
+                  1,
+                  cells,
+                  stride,
+                  -1,
+                  bits,
+                  0);
     }
     return result;
   }
@@ -439,7 +508,10 @@ final class VectorPruneKernels implements PruneKernels {
 
   // Application.
 
-  /** Zeroes the marked weights of a row, or returns the row where its whole vectors are left to the next pass, else -1. */
+  /**
+   * Zeroes the marked weights of a row, or returns the row where its whole vectors are left to the
+   * next pass, else -1.
+   */
   private static long apply(Operands o, long row, MemorySegment bits, long bitsOffset) {
     if (!o.inPlace) {
       return -1;
@@ -457,20 +529,23 @@ final class VectorPruneKernels implements PruneKernels {
     return -1;
   }
 
-  private static void applyPending(Operands o, long row, MemorySegment bits, long bitsRow, long bitsStride) {
+  private static void applyPending(
+      Operands o, long row, MemorySegment bits, long bitsRow, long bitsStride) {
     if (row >= 0) {
       VectorCells.zero32(o.w, row * o.wStride, bits, (row - bitsRow) * bitsStride, o.n / LANES);
     }
   }
 
   /** The columns from {@code first} on, fewer than a vector. */
-  private static void applyTail(Operands o, long row, int first, MemorySegment bits, long bitsOffset) {
+  private static void applyTail(
+      Operands o, long row, int first, MemorySegment bits, long bitsOffset) {
     if (first == o.n) {
       return;
     }
     long pruned = bits.get(VectorCells.WORD, bitsOffset + first / Long.SIZE * Long.BYTES) >>> first;
     while (pruned != 0) {
-      long at = row * o.wStride + (long) (first + Long.numberOfTrailingZeros(pruned)) * o.wType.bytes();
+      long at =
+          row * o.wStride + (long) (first + Long.numberOfTrailingZeros(pruned)) * o.wType.bytes();
       if (o.wType == DType.F32) {
         o.w.set(JAVA_FLOAT_UNALIGNED, at, 0f);
       } else {

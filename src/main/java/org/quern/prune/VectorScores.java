@@ -14,15 +14,16 @@ import org.quern.runtime.NativeViews;
 /**
  * Passes over the operands of one row that compute scores and compare them.
  *
- * <p>One formula serves all methods: S = |W| c + |W| |G| with zeros for an absent G or c, and ones for
- * c where the score is |W| alone; products with 0 and 1 and sums with 0 are exact. Scores are never
- * negative, so their bits order like integers.
+ * <p>One formula serves all methods: S = |W| c + |W| |G| with zeros for an absent G or c, and ones
+ * for c where the score is |W| alone; products with 0 and 1 and sums with 0 are exact. Scores are
+ * never negative, so their bits order like integers.
  *
- * <p>These passes are where memory is read, and they wait for it. So the comparing ones also zero the
- * pruned weights of the row before, which still lies in the cache: that work hides behind the wait.
+ * <p>These passes are where memory is read, and they wait for it. So the comparing ones also zero
+ * the pruned weights of the row before, which still lies in the cache: that work hides behind the
+ * wait.
  *
- * <p>Loops take one vector a turn and C2 unrolls them; a body of several vectors is not compiled well
- * (its nodes pass NodeCountInliningCutoff).
+ * <p>Loops take one vector a turn and C2 unrolls them; a body of several vectors is not compiled
+ * well (its nodes pass NodeCountInliningCutoff).
  */
 final class VectorScores {
   /** Bits of the smallest value that is not finite. */
@@ -64,11 +65,16 @@ final class VectorScores {
     return IntVector.fromArray(VectorCells.I, wraps, 0);
   }
 
-  /** The scores of one vector. Small enough to be inlined always: a vector never leaves compiled code. */
+  /**
+   * The scores of one vector. Small enough to be inlined always: a vector never leaves compiled
+   * code.
+   */
   private static FloatVector score(
       MemorySegment w, long wOffset, MemorySegment g, long gOffset, MemorySegment c, long cOffset) {
-    FloatVector weight = FloatVector.fromMemorySegment(VectorCells.F, w, wOffset, VectorCells.LE).abs();
-    FloatVector gradient = FloatVector.fromMemorySegment(VectorCells.F, g, gOffset, VectorCells.LE).abs();
+    FloatVector weight =
+        FloatVector.fromMemorySegment(VectorCells.F, w, wOffset, VectorCells.LE).abs();
+    FloatVector gradient =
+        FloatVector.fromMemorySegment(VectorCells.F, g, gOffset, VectorCells.LE).abs();
     FloatVector norm = FloatVector.fromMemorySegment(VectorCells.F, c, cOffset, VectorCells.LE);
     return weight.mul(norm).add(weight.mul(gradient));
   }
@@ -103,13 +109,15 @@ final class VectorScores {
     return finite(largest);
   }
 
-  // Not reduceLanes(UMAX): on JDK 25 its identity is Integer.MIN_VALUE, which is larger than every score.
+  // Not reduceLanes(UMAX): on JDK 25 its identity is Integer.MIN_VALUE, which is larger than every
+  // score.
   private static long finite(IntVector largest) {
     return largest.compare(UGE, INFINITY_BITS).anyTrue() ? NOT_FINITE : 0;
   }
 
   /**
-   * Marks the scores below {@code low}, and those in [low, high), in double cells, and lists the latter.
+   * Marks the scores below {@code low}, and those in [low, high), in double cells, and lists the
+   * latter.
    *
    * @param scratchIn holds c, the cells and the list
    * @param list where the list goes on; a vector of room behind it is written
@@ -145,7 +153,10 @@ final class VectorScores {
     boolean zero = previousOffset >= 0;
     long zeroAt = NativeViews.at(wIn, zero ? previousOffset : 0, zero ? bytes : 0);
     long bitsAt =
-        NativeViews.at(previousBits, zero ? previousBitsOffset : 0, zero ? VectorCells.bytes(vectors * VectorCells.LANES) : 0);
+        NativeViews.at(
+            previousBits,
+            zero ? previousBitsOffset : 0,
+            zero ? VectorCells.bytes(vectors * VectorCells.LANES) : 0);
     IntVector largest = IntVector.zero(VectorCells.I);
     long end = listAt;
     for (int i = 0; i < vectors; i++) {
@@ -166,8 +177,8 @@ final class VectorScores {
   }
 
   /**
-   * Runs of four: cells r = 1, 2 hold where score i + r of the run, counted around, comes before score
-   * i. One more than the score lets an equal rival from a lower column come before it.
+   * Runs of four: cells r = 1, 2 hold where score i + r of the run, counted around, comes before
+   * score i. One more than the score lets an equal rival from a lower column come before it.
    *
    * @param cells the first set of cells; the next follows {@code cellStride} bytes on
    * @return {@link #NOT_FINITE} or 0
@@ -198,15 +209,25 @@ final class VectorScores {
     boolean zero = previousOffset >= 0;
     long zeroAt = NativeViews.at(wIn, zero ? previousOffset : 0, zero ? bytes : 0);
     long bitsAt =
-        NativeViews.at(previousBits, zero ? previousBitsOffset : 0, zero ? VectorCells.bytes(vectors * VectorCells.LANES) : 0);
+        NativeViews.at(
+            previousBits,
+            zero ? previousBitsOffset : 0,
+            zero ? VectorCells.bytes(vectors * VectorCells.LANES) : 0);
     IntVector largest = IntVector.zero(VectorCells.I);
     for (int i = 0; i < vectors; i++) {
       long at = (long) i * VectorCells.BYTES;
       IntVector score = score(w, wAt + at, g, gAt + at, scratch, cAt + at).reinterpretAsInts();
       largest = largest.lanewise(UMAX, score);
-      VectorCells.set(scratch, cells1At, i, score.rearrange(ROTATE_41).compare(LT, score.add(WRAP_41)).toLong());
       VectorCells.set(
-          scratch, cells2At, i, score.rearrange(ROTATE_42).compare(LT, score.add(WRAP_42)).toLong());
+          scratch,
+          cells1At,
+          i,
+          score.rearrange(ROTATE_41).compare(LT, score.add(WRAP_41)).toLong());
+      VectorCells.set(
+          scratch,
+          cells2At,
+          i,
+          score.rearrange(ROTATE_42).compare(LT, score.add(WRAP_42)).toLong());
       if (zero) {
         VectorCells.zero32(w, zeroAt + at, VectorCells.lanes(bits, bitsAt, i));
       }
@@ -243,19 +264,35 @@ final class VectorScores {
     boolean zero = previousOffset >= 0;
     long zeroAt = NativeViews.at(wIn, zero ? previousOffset : 0, zero ? bytes : 0);
     long bitsAt =
-        NativeViews.at(previousBits, zero ? previousBitsOffset : 0, zero ? VectorCells.bytes(vectors * VectorCells.LANES) : 0);
+        NativeViews.at(
+            previousBits,
+            zero ? previousBitsOffset : 0,
+            zero ? VectorCells.bytes(vectors * VectorCells.LANES) : 0);
     IntVector largest = IntVector.zero(VectorCells.I);
     for (int i = 0; i < vectors; i++) {
       long at = (long) i * VectorCells.BYTES;
       IntVector score = score(w, wAt + at, g, gAt + at, scratch, cAt + at).reinterpretAsInts();
       largest = largest.lanewise(UMAX, score);
-      VectorCells.set(scratch, cells1At, i, score.rearrange(ROTATE_81).compare(LT, score.add(WRAP_81)).toLong());
       VectorCells.set(
-          scratch, cells2At, i, score.rearrange(ROTATE_82).compare(LT, score.add(WRAP_82)).toLong());
+          scratch,
+          cells1At,
+          i,
+          score.rearrange(ROTATE_81).compare(LT, score.add(WRAP_81)).toLong());
       VectorCells.set(
-          scratch, cells3At, i, score.rearrange(ROTATE_83).compare(LT, score.add(WRAP_83)).toLong());
+          scratch,
+          cells2At,
+          i,
+          score.rearrange(ROTATE_82).compare(LT, score.add(WRAP_82)).toLong());
       VectorCells.set(
-          scratch, cells4At, i, score.rearrange(ROTATE_84).compare(LT, score.add(WRAP_84)).toLong());
+          scratch,
+          cells3At,
+          i,
+          score.rearrange(ROTATE_83).compare(LT, score.add(WRAP_83)).toLong());
+      VectorCells.set(
+          scratch,
+          cells4At,
+          i,
+          score.rearrange(ROTATE_84).compare(LT, score.add(WRAP_84)).toLong());
       if (zero) {
         VectorCells.zero32(w, zeroAt + at, VectorCells.lanes(bits, bitsAt, i));
       }

@@ -11,22 +11,27 @@ import org.quern.runtime.NativeViews;
 
 /** Selection from a list of scores, as integers, and from masks of a row. */
 final class VectorSelect {
-  /** Order statistics of the sample to either side of the wanted one: a quarter of the list is kept. */
+  /**
+   * Order statistics of the sample to either side of the wanted one: a quarter of the list is kept.
+   */
   private static final int MARGIN = Math.max(1, VectorCells.LANES / 8);
 
   private VectorSelect() {}
 
   /**
-   * The {@code need}-th smallest of a list, 1 &le; need &le; count, by quickselect on vectors. A round
-   * takes one vector of the list as a sample and keeps what lies between two of its order statistics
-   * around the wanted rank; where the rank lies outside, it keeps that side. A value that many scores
-   * share ends the search at once. The sample's place is hashed, so that no order of a row is slow.
+   * The {@code need}-th smallest of a list, 1 &le; need &le; count, by quickselect on vectors. A
+   * round takes one vector of the list as a sample and keeps what lies between two of its order
+   * statistics around the wanted rank; where the rank lies outside, it keeps that side. A value
+   * that many scores share ends the search at once. The sample's place is hashed, so that no order
+   * of a row is slow.
    *
    * @param list a vector of room behind it is written
    * @param spare room for two lists of {@code stride} bytes, each the part that is still in play
-   * @return the bits of the score in bits 0 to 31, and how many of the list are smaller in bits 32 to 63
+   * @return the bits of the score in bits 0 to 31, and how many of the list are smaller in bits 32
+   *     to 63
    */
-  static long smallest(MemorySegment scratch, long list, int count, long spare, long stride, int need) {
+  static long smallest(
+      MemorySegment scratch, long list, int count, long spare, long stride, int need) {
     long from = list;
     long to = spare;
     int n = count;
@@ -35,7 +40,8 @@ final class VectorSelect {
     int hash = 0x9e3779b9;
     while (n > VectorCells.LANES) {
       hash = hash * 0x2c1b3c6d + 0x297a2d39;
-      int place = (int) (Integer.toUnsignedLong(hash) * (n - VectorCells.LANES + 1) >>> Integer.SIZE);
+      int place =
+          (int) (Integer.toUnsignedLong(hash) * (n - VectorCells.LANES + 1) >>> Integer.SIZE);
       long sample = from + (long) place * Integer.BYTES;
       int middle = (int) ((long) rank * VectorCells.LANES / n);
       int low = middle < MARGIN ? 0 : (int) ranked(scratch, sample, middle - MARGIN);
@@ -82,8 +88,8 @@ final class VectorSelect {
   }
 
   /**
-   * The value of ascending rank {@code rank}, from 0, in the vector at {@code offset}, in bits 0 to 31;
-   * in bits 32 to 63 how many are smaller.
+   * The value of ascending rank {@code rank}, from 0, in the vector at {@code offset}, in bits 0 to
+   * 31; in bits 32 to 63 how many are smaller.
    */
   private static long ranked(MemorySegment scratchIn, long offset, int rank) {
     MemorySegment scratch = NativeViews.base(scratchIn);
@@ -101,8 +107,12 @@ final class VectorSelect {
     return found;
   }
 
-  /** Copies the scores in [low, high); counts those below in bits 32 to 63, the copied in bits 0 to 31. */
-  private static long between(MemorySegment scratchIn, long fromOffset, int n, int low, int high, long toOffset) {
+  /**
+   * Copies the scores in [low, high); counts those below in bits 32 to 63, the copied in bits 0 to
+   * 31.
+   */
+  private static long between(
+      MemorySegment scratchIn, long fromOffset, int n, int low, int high, long toOffset) {
     MemorySegment scratch = NativeViews.base(scratchIn);
     long from = NativeViews.at(scratchIn, fromOffset, (long) n * Integer.BYTES);
     long to = NativeViews.at(scratchIn, toOffset, (long) n * Integer.BYTES + VectorCells.BYTES);
@@ -110,10 +120,14 @@ final class VectorSelect {
     int kept = 0;
     int whole = n / VectorCells.LANES * VectorCells.LANES;
     for (int i = 0; i < whole; i += VectorCells.LANES) {
-      IntVector score = IntVector.fromMemorySegment(VectorCells.I, scratch, from + (long) i * Integer.BYTES, VectorCells.LE);
+      IntVector score =
+          IntVector.fromMemorySegment(
+              VectorCells.I, scratch, from + (long) i * Integer.BYTES, VectorCells.LE);
       VectorMask<Integer> below = score.compare(LT, low);
       VectorMask<Integer> keep = score.compare(LT, high).andNot(below);
-      score.compress(keep).intoMemorySegment(scratch, to + (long) kept * Integer.BYTES, VectorCells.LE);
+      score
+          .compress(keep)
+          .intoMemorySegment(scratch, to + (long) kept * Integer.BYTES, VectorCells.LE);
       less += below.trueCount();
       kept += keep.trueCount();
     }
@@ -136,7 +150,13 @@ final class VectorSelect {
   }
 
   /** Cells of a list: the scores below the threshold, and in the second set those equal to it. */
-  static void compare(MemorySegment scratchIn, long list, int count, int threshold, long lessCells, long equalCells) {
+  static void compare(
+      MemorySegment scratchIn,
+      long list,
+      int count,
+      int threshold,
+      long lessCells,
+      long equalCells) {
     int vectors = Math.ceilDiv(count, VectorCells.LANES);
     MemorySegment scratch = NativeViews.base(scratchIn);
     long listAt = NativeViews.at(scratchIn, list, (long) vectors * VectorCells.BYTES);
@@ -144,18 +164,19 @@ final class VectorSelect {
     long equalAt = NativeViews.at(scratchIn, equalCells, VectorCells.at(0, vectors));
     for (int i = 0; i < vectors; i++) {
       IntVector score =
-          IntVector.fromMemorySegment(VectorCells.I, scratch, listAt + (long) i * VectorCells.BYTES, VectorCells.LE);
+          IntVector.fromMemorySegment(
+              VectorCells.I, scratch, listAt + (long) i * VectorCells.BYTES, VectorCells.LE);
       VectorCells.set(scratch, lessAt, i, score.compare(LT, threshold).toLong());
       VectorCells.set(scratch, equalAt, i, score.compare(EQ, threshold).toLong());
     }
   }
 
   /**
-   * The selection bits of a row: the scores below the bracket, and of those inside it the ones below
-   * the threshold and the first {@code ties} that equal it.
+   * The selection bits of a row: the scores below the bracket, and of those inside it the ones
+   * below the threshold and the first {@code ties} that equal it.
    *
-   * @param cells double cells of the row's columns: below the bracket, and inside it, where the scores
-   *     of the list stand
+   * @param cells double cells of the row's columns: below the bracket, and inside it, where the
+   *     scores of the list stand
    * @param lessCells of the list
    * @param equalCells of the list
    */
@@ -199,7 +220,8 @@ final class VectorSelect {
         window >>>= wanted;
         ready -= wanted;
       }
-      bits.set(VectorCells.WORD, bitsOffset + (long) i * Long.BYTES, word | Long.expand(marks, inside));
+      bits.set(
+          VectorCells.WORD, bitsOffset + (long) i * Long.BYTES, word | Long.expand(marks, inside));
     }
   }
 
@@ -208,9 +230,18 @@ final class VectorSelect {
     return count >= Long.bitCount(word) ? word : Long.expand((1L << count) - 1, word);
   }
 
-  /** The selection bits of runs of four: the {@code prune} lowest ranks of each, from the cells of {@link VectorScores#runsOf4}. */
+  /**
+   * The selection bits of runs of four: the {@code prune} lowest ranks of each, from the cells of
+   * {@link VectorScores#runsOf4}.
+   */
   static void ranksOf4(
-      MemorySegment scratch, int words, long cells, long cellStride, int prune, MemorySegment bits, long bitsOffset) {
+      MemorySegment scratch,
+      int words,
+      long cells,
+      long cellStride,
+      int prune,
+      MemorySegment bits,
+      long bitsOffset) {
     for (int i = 0; i < words; i++) {
       long before1 = VectorCells.word(scratch, cells, i);
       long before2 = VectorCells.word(scratch, cells + cellStride, i);
@@ -219,13 +250,20 @@ final class VectorSelect {
       long half = before1 ^ before2;
       long ones = half ^ before3;
       long twos = before1 & before2 | half & before3;
-      bits.set(VectorCells.WORD, bitsOffset + (long) i * Long.BYTES, rankBelow(prune, ones, twos, 0));
+      bits.set(
+          VectorCells.WORD, bitsOffset + (long) i * Long.BYTES, rankBelow(prune, ones, twos, 0));
     }
   }
 
   /** As {@link #ranksOf4} for runs of eight. */
   static void ranksOf8(
-      MemorySegment scratch, int words, long cells, long cellStride, int prune, MemorySegment bits, long bitsOffset) {
+      MemorySegment scratch,
+      int words,
+      long cells,
+      long cellStride,
+      int prune,
+      MemorySegment bits,
+      long bitsOffset) {
     for (int i = 0; i < words; i++) {
       long before1 = VectorCells.word(scratch, cells, i);
       long before2 = VectorCells.word(scratch, cells + cellStride, i);
@@ -247,7 +285,10 @@ final class VectorSelect {
       half = carry1 ^ carry2;
       long twos = half ^ carry3;
       long fours = carry1 & carry2 | half & carry3;
-      bits.set(VectorCells.WORD, bitsOffset + (long) i * Long.BYTES, rankBelow(prune, ones, twos, fours));
+      bits.set(
+          VectorCells.WORD,
+          bitsOffset + (long) i * Long.BYTES,
+          rankBelow(prune, ones, twos, fours));
     }
   }
 
