@@ -33,8 +33,11 @@ public final class Cholesky {
   public static void factor(Gemm gemm, int n, MemorySegment a, long lda) {
     Matrices.checkExtent("n", n);
     Matrices.check("a", a, n, n, lda);
-    factor(gemm, n, a.address(), lda, 0);
-    Reference.reachabilityFence(a);
+    try {
+      factor(gemm, n, a.address(), lda, 0);
+    } finally {
+      Reference.reachabilityFence(a);
+    }
   }
 
   /**
@@ -57,15 +60,16 @@ public final class Cholesky {
     reverse(n, a, lda);
     try {
       factor(gemm, n, a.address(), lda, 0);
+      Triangular.invert(gemm, n, a.address(), lda);
     } catch (NotPositiveDefiniteException e) {
       throw new NotPositiveDefiniteException(n - 1 - e.index(), e.pivot());
+    } finally {
+      Reference.reachabilityFence(a);
     }
-    Triangular.invert(gemm, n, a.address(), lda);
     reverse(n, a, lda);
     for (int i = 1; i < n; i++) {
       a.asSlice(Float.BYTES * (i * lda), (long) Float.BYTES * i).fill((byte) 0);
     }
-    Reference.reachabilityFence(a);
   }
 
   private static void factor(Gemm gemm, int n, long a, long lda, int index) {

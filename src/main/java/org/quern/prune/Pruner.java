@@ -292,7 +292,6 @@ public final class Pruner {
     long[] tiesBefore = ties == at.equal ? null : tiesBefore(name, o, at.threshold, workspace);
     AtomicLong pruned = new AtomicLong();
     applyThresholds(
-        name,
         o,
         row -> at.threshold,
         row -> tiesBefore == null ? o.n : Math.max(0, ties - tiesBefore[(int) row]),
@@ -366,7 +365,7 @@ public final class Pruner {
       reached = cumulativeThresholds(sorted, share, thresholds);
     }
     AtomicLong pruned = new AtomicLong();
-    applyThresholds(name, o, row -> thresholds[(int) row], row -> o.n, workspace, mask, pruned);
+    applyThresholds(o, row -> thresholds[(int) row], row -> o.n, workspace, mask, pruned);
     return pruned.get();
   }
 
@@ -405,7 +404,6 @@ public final class Pruner {
   }
 
   private void applyThresholds(
-      String name,
       Operands o,
       RowThreshold threshold,
       RowTies ties,
