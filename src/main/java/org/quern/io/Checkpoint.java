@@ -80,8 +80,7 @@ public final class Checkpoint implements Closeable {
     if (!(document.get("weight_map") instanceof JsonObject weights) || weights.isEmpty()) {
       throw new FormatException(index.toString(), "weight_map: expected an object of tensor names to shard files");
     }
-    Path parent = index.getParent();
-    Path directory = parent == null ? index.getFileSystem().getPath("") : parent;
+    Path directory = parent(index);
     Map<String, Path> expected = LinkedHashMap.newLinkedHashMap(weights.size());
     Set<Path> shards = new TreeSet<>();
     for (Map.Entry<String, JsonElement> weight : weights.entrySet()) {
@@ -104,6 +103,11 @@ public final class Checkpoint implements Closeable {
       }
     }
     return open(index, index, companions(directory), List.copyOf(shards), expected);
+  }
+
+  private static Path parent(Path file) {
+    Path parent = file.getParent();
+    return parent == null ? file.getFileSystem().getPath("") : parent;
   }
 
   /** The plain relative path of a shard's name, or null where it is none or would leave the directory. */
@@ -168,6 +172,14 @@ public final class Checkpoint implements Closeable {
   /** The index, or null where the model has none. */
   public @Nullable Path index() {
     return index;
+  }
+
+  /** The directory that holds the shards, or null where a single file was opened. */
+  public @Nullable Path directory() {
+    if (index != null) {
+      return parent(index);
+    }
+    return Files.isDirectory(model) ? model : null;
   }
 
   /**

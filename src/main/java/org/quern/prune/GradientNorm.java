@@ -1,0 +1,16 @@
+package org.quern.prune;
+
+import java.util.Locale;
+
+/** How gradients were gathered over the calibration samples; it decides the key under which a file has them. */
+public enum GradientNorm {
+  /** The sum of |scale g|. */
+  L1,
+  /** The root of the sum of (scale g)<sup>2</sup>. */
+  L2;
+
+  /** The last part of a key: {@code grad_l1} or {@code grad_l2}. */
+  String key() {
+    return "grad_" + name().toLowerCase(Locale.ROOT);
+  }
+}
