@@ -2,10 +2,12 @@ package org.quern.prune;
 
 import static java.lang.foreign.ValueLayout.JAVA_SHORT;
 
+import com.sun.management.OperatingSystemMXBean;
 import java.io.IOException;
 import java.io.PrintStream;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.lang.management.ManagementFactory;
 import java.nio.channels.FileChannel;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -26,6 +28,9 @@ import org.quern.tensor.DType;
  * of decoder blocks (404 MB each), and the number of rounds.
  */
 final class CheckpointRateTool {
+  private static final OperatingSystemMXBean SYSTEM =
+      ManagementFactory.getPlatformMXBean(OperatingSystemMXBean.class);
+
   private static final int HIDDEN = 4096;
   private static final int MLP = 11008;
   private static final int VOCABULARY = 32000;
@@ -110,8 +115,12 @@ final class CheckpointRateTool {
     }
   }
 
-  /** One thing to time, and the seconds it took each round. */
-  private record Timed(String name, Job job, List<Double> seconds) {}
+  /** One thing to time, and the wall and processor seconds that it took each round. */
+  private record Timed(String name, Job job, List<Double> seconds, List<Double> cpuSeconds) {
+    Timed(String name, Job job) {
+      this(name, job, new ArrayList<>(), new ArrayList<>());
+    }
+  }
 
   private interface Job {
     void run() throws IOException;
@@ -120,9 +129,9 @@ final class CheckpointRateTool {
   private static void measure(
       Path model, Path gradients, Path activations, Path output, int rounds, PrintStream out) throws IOException {
     List<Timed> all = new ArrayList<>();
-    all.add(new Timed("copy: Files.copy", () -> Files.copy(model, output), new ArrayList<>()));
-    all.add(new Timed("copy: transferTo", () -> transfer(model, output), new ArrayList<>()));
-    for (Method method : List.of(Method.MAGNITUDE, Method.WANDA, Method.GBLM)) {
+    all.add(new Timed("copy: Files.copy", () -> Files.copy(model, output)));
+    all.add(new Timed("copy: transferTo", () -> transfer(model, output)));
+    for (Method method : List.of(Method.WANDA, Method.GBLM)) {
       for (Pattern pattern : List.of(Pattern.unstructured(0.5), Pattern.nm(2, 4))) {
         for (int threads = 1; threads <= 2; threads++) {
           CheckpointPruner pruner =
@@ -134,7 +143,7 @@ final class CheckpointRateTool {
                   .threads(threads)
                   .build();
           String name = method.label() + " " + pattern + ", threads " + threads;
-          all.add(new Timed(name, () -> pruner.prune(model, output), new ArrayList<>()));
+          all.add(new Timed(name, () -> pruner.prune(model, output)));
         }
       }
     }
@@ -142,11 +151,14 @@ final class CheckpointRateTool {
     for (int round = -1; round < rounds; round++) {
       for (Timed timed : all) {
         long start = System.nanoTime();
+        long cpuStart = SYSTEM.getProcessCpuTime();
         timed.job.run();
         double seconds = (System.nanoTime() - start) * 1e-9;
+        double cpuSeconds = (SYSTEM.getProcessCpuTime() - cpuStart) * 1e-9;
         Files.delete(output);
         if (round >= 0) {
           timed.seconds.add(seconds);
+          timed.cpuSeconds.add(cpuSeconds);
         }
       }
     }
@@ -155,7 +167,9 @@ final class CheckpointRateTool {
     out.printf("model %.2f GB, gradients %.2f GB, medians of %d%n", bytes * 1e-9, Files.size(gradients) * 1e-9, rounds);
     for (Timed timed : all) {
       double rate = bytes / median(timed.seconds);
-      out.printf("%-36s %6.2f GB/s  %4.0f %% of the copy  %s%n", timed.name, rate * 1e-9, 100 * rate / copy, seconds(timed));
+      out.printf(
+          "%-24s %5.2f GB/s  %3.0f %% of the copy  %5.2f s of processor time  %s%n",
+          timed.name, rate * 1e-9, 100 * rate / copy, median(timed.cpuSeconds), seconds(timed));
     }
     for (String line : Files.readAllLines(Path.of("/proc/self/status"))) {
       if (line.startsWith("VmHWM") || line.startsWith("Rss")) {
