@@ -6,7 +6,7 @@
  * without it every family runs its scalar tier.
  */
 module org.quern {
-  requires com.google.gson;
+  requires transitive com.google.gson;
   requires jdk.incubator.vector;
   requires jdk.management;
   requires static de.siegmar.fastcsv;

@@ -9,8 +9,9 @@ import java.nio.file.StandardCopyOption;
 import java.util.UUID;
 
 /**
- * A file that appears at its destination whole or not at all: it is written under a temporary name in the same directory
- * and renamed when complete, so that a failure leaves what stood at the destination untouched.
+ * A file that appears at its destination whole or not at all: it is written under a temporary name
+ * in the same directory and renamed when complete, so that a failure leaves what stood at the
+ * destination untouched.
  *
  * <pre>{@code
  * try (AtomicFile file = AtomicFile.create(destination)) {
@@ -32,19 +33,22 @@ public final class AtomicFile implements Closeable {
   /**
    * Starts a file: creates it empty under its temporary name.
    *
-   * @throws IOException where the destination is a directory, or its directory is missing or not writable
+   * @throws IOException where the destination is a directory, or its directory is missing or not
+   *     writable
    */
   public static AtomicFile create(Path destination) throws IOException {
     Path absolute = destination.toAbsolutePath();
     Path directory = absolute.getParent();
     if (directory == null || Files.isDirectory(absolute)) {
-      throw new IOException(destination + ": expected the name of a file to write, got a directory");
+      throw new IOException(
+          destination + ": expected the name of a file to write, got a directory");
     }
     if (!Files.isDirectory(directory)) {
       throw new IOException(destination + ": the directory " + directory + " does not exist");
     }
     // Not Files.createTempFile: it would leave the destination readable by its owner alone.
-    Path temporary = directory.resolve("." + absolute.getFileName() + "." + UUID.randomUUID() + ".tmp");
+    Path temporary =
+        directory.resolve("." + absolute.getFileName() + "." + UUID.randomUUID() + ".tmp");
     Files.createFile(temporary);
     if (temporary.getFileSystem() == FileSystems.getDefault()) {
       temporary.toFile().deleteOnExit(); // for a process that is interrupted from the keyboard

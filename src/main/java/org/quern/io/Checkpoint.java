@@ -21,9 +21,9 @@ import org.jspecify.annotations.Nullable;
 import org.quern.tensor.Tensor;
 
 /**
- * The tensors of a model in one safetensors file or several: the shards. A set of shards is a directory, described by an
- * index {@code NAME.safetensors.index.json} with {@code {"weight_map": {tensor: shard}}} where it has one. Every tensor
- * is in exactly one shard.
+ * The tensors of a model in one safetensors file or several: the shards. A set of shards is a
+ * directory, described by an index {@code NAME.safetensors.index.json} with {@code {"weight_map":
+ * {tensor: shard}}} where it has one. Every tensor is in exactly one shard.
  */
 public final class Checkpoint implements Closeable {
   private static final String SUFFIX = ".safetensors";
@@ -44,15 +44,16 @@ public final class Checkpoint implements Closeable {
   /**
    * Opens a model and validates the headers of all its shards.
    *
-   * @param model a safetensors file, an index, or a directory that holds an index or safetensors files
-   * @throws FormatException where a shard is not valid, the index does not agree with the shards, or two shards have the
-   *     same tensor
+   * @param model a safetensors file, an index, or a directory that holds an index or safetensors
+   *     files
+   * @throws FormatException where a shard is not valid, the index does not agree with the shards,
+   *     or two shards have the same tensor
    */
   public static Checkpoint open(Path model) throws IOException {
     if (Files.isDirectory(model)) {
       return openDirectory(model);
     }
-    if (model.toString().endsWith(INDEX_SUFFIX)) {
+    if (model.toString().endsWith(".json")) {
       return openIndex(model);
     }
     return open(model, null, List.of(), List.of(model), Map.of());
@@ -60,17 +61,20 @@ public final class Checkpoint implements Closeable {
 
   private static Checkpoint openDirectory(Path directory) throws IOException {
     List<Path> files = files(directory);
-    List<Path> indexes = files.stream().filter(file -> file.toString().endsWith(INDEX_SUFFIX)).toList();
+    List<Path> indexes =
+        files.stream().filter(file -> file.toString().endsWith(INDEX_SUFFIX)).toList();
     if (indexes.size() > 1) {
       throw new FormatException(
-          directory.toString(), "expected one index, got several; name the one to open: " + names(indexes));
+          directory.toString(),
+          "expected one index, got several; name the one to open: " + names(indexes));
     }
     if (indexes.size() == 1) {
       return openIndex(indexes.getFirst());
     }
     List<Path> shards = files.stream().filter(file -> file.toString().endsWith(SUFFIX)).toList();
     if (shards.isEmpty()) {
-      throw new FormatException(directory.toString(), "expected a file *" + SUFFIX + ", found none");
+      throw new FormatException(
+          directory.toString(), "expected a file *" + SUFFIX + ", found none");
     }
     return open(directory, null, companions(directory), shards, Map.of());
   }
@@ -78,7 +82,8 @@ public final class Checkpoint implements Closeable {
   private static Checkpoint openIndex(Path index) throws IOException {
     JsonObject document = Json.readObject(index);
     if (!(document.get("weight_map") instanceof JsonObject weights) || weights.isEmpty()) {
-      throw new FormatException(index.toString(), "weight_map: expected an object of tensor names to shard files");
+      throw new FormatException(
+          index.toString(), "weight_map: expected an object of tensor names to shard files");
     }
     Path directory = parent(index);
     Map<String, Path> expected = LinkedHashMap.newLinkedHashMap(weights.size());
@@ -92,14 +97,19 @@ public final class Checkpoint implements Closeable {
       Path path = inside(directory, name);
       if (path == null) {
         throw new FormatException(
-            index.toString(), place + ": expected a file in the directory of the index, got " + FormatException.quote(name));
+            index.toString(),
+            place
+                + ": expected a file in the directory of the index, got "
+                + FormatException.quote(name));
       }
       expected.put(weight.getKey(), directory.resolve(path));
       shards.add(directory.resolve(path));
     }
     for (Path shard : shards) {
       if (!Files.isRegularFile(shard)) {
-        throw new FormatException(index.toString(), "weight_map: the shard " + FormatException.quote(shard.toString()) + " is missing");
+        throw new FormatException(
+            index.toString(),
+            "weight_map: the shard " + FormatException.quote(shard.toString()) + " is missing");
       }
     }
     return open(index, index, companions(directory), List.copyOf(shards), expected);
@@ -110,7 +120,10 @@ public final class Checkpoint implements Closeable {
     return parent == null ? file.getFileSystem().getPath("") : parent;
   }
 
-  /** The plain relative path of a shard's name, or null where it is none or would leave the directory. */
+  /**
+   * The plain relative path of a shard's name, or null where it is none or would leave the
+   * directory.
+   */
   private static @Nullable Path inside(Path directory, String name) {
     try {
       Path path = directory.getFileSystem().getPath(name);
@@ -122,7 +135,11 @@ public final class Checkpoint implements Closeable {
   }
 
   private static Checkpoint open(
-      Path model, @Nullable Path index, List<Path> companions, List<Path> shards, Map<String, Path> expected)
+      Path model,
+      @Nullable Path index,
+      List<Path> companions,
+      List<Path> shards,
+      Map<String, Path> expected)
       throws IOException {
     Checkpoint checkpoint = new Checkpoint(model, index, companions);
     try {
@@ -133,7 +150,9 @@ public final class Checkpoint implements Closeable {
         if (!checkpoint.shardOf.containsKey(weight.getKey())) {
           throw new FormatException(
               weight.getValue().toString(),
-              "expected a tensor " + FormatException.quote(weight.getKey()) + " as the index says, found none");
+              "expected a tensor "
+                  + FormatException.quote(weight.getKey())
+                  + " as the index says, found none");
         }
       }
       return checkpoint;
@@ -152,14 +171,23 @@ public final class Checkpoint implements Closeable {
       if (other != null) {
         throw new FormatException(
             path.toString(),
-            place + ": expected in one shard, but " + other.path() + " has it too"
-                + (index == null ? "; open a single file, or add an index that lists the shards" : ""));
+            place
+                + ": expected in one shard, but "
+                + other.path()
+                + " has it too"
+                + (index == null
+                    ? "; open a single file, or add an index that lists the shards"
+                    : ""));
       }
       if (index != null && !path.equals(expected.get(entry.name()))) {
         Path listed = expected.get(entry.name());
         throw new FormatException(
             path.toString(),
-            place + ": expected " + (listed == null ? "to be listed in " + index : "in " + listed + " as the index says"));
+            place
+                + ": expected "
+                + (listed == null
+                    ? "to be listed in " + index
+                    : "in " + listed + " as the index says"));
       }
     }
   }
@@ -183,8 +211,9 @@ public final class Checkpoint implements Closeable {
   }
 
   /**
-   * The files beside the shards of a directory, such as its configuration and tokenizer, in the order of their names; the
-   * index, hidden files and further safetensors files are not among them. Empty where a single file was opened.
+   * The files beside the shards of a directory, such as its configuration and tokenizer, in the
+   * order of their names; the index, hidden files and further safetensors files are not among them.
+   * Empty where a single file was opened.
    */
   public List<Path> companions() {
     return companions;
@@ -203,12 +232,16 @@ public final class Checkpoint implements Closeable {
   public SafetensorsFile shardOf(String name) throws FormatException {
     SafetensorsFile shard = shardOf.get(name);
     if (shard == null) {
-      throw new FormatException(model.toString(), "expected a tensor " + FormatException.quote(name) + ", found none");
+      throw new FormatException(
+          model.toString(), "expected a tensor " + FormatException.quote(name) + ", found none");
     }
     return shard;
   }
 
-  /** Copies a tensor into 64-byte aligned native memory of {@code arena}, as {@link SafetensorsFile#load} does. */
+  /**
+   * Copies a tensor into 64-byte aligned native memory of {@code arena}, as {@link
+   * SafetensorsFile#load} does.
+   */
   public Tensor load(String name, Arena arena) throws IOException {
     return shardOf(name).load(name, arena);
   }
@@ -223,13 +256,16 @@ public final class Checkpoint implements Closeable {
 
   private static List<Path> companions(Path directory) throws IOException {
     return files(directory).stream()
-        .filter(file -> !file.toString().endsWith(SUFFIX) && !file.toString().endsWith(INDEX_SUFFIX))
+        .filter(
+            file -> !file.toString().endsWith(SUFFIX) && !file.toString().endsWith(INDEX_SUFFIX))
         .toList();
   }
 
   private static List<Path> files(Path directory) throws IOException {
     try (Stream<Path> files = Files.list(directory)) {
-      return files.filter(file -> Files.isRegularFile(file) && !file.getFileName().toString().startsWith("."))
+      return files
+          .filter(
+              file -> Files.isRegularFile(file) && !file.getFileName().toString().startsWith("."))
           .sorted()
           .toList();
     }

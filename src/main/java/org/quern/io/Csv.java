@@ -14,11 +14,12 @@ import java.util.regex.Pattern;
 import org.quern.io.CsvRecords.Row;
 
 /**
- * A table read from a CSV file (RFC 4180, UTF-8) with a header: named columns, every row as long as the header. The file
- * is held in memory.
+ * A table read from a CSV file (RFC 4180, UTF-8) with a header: named columns, every row as long as
+ * the header. The file is held in memory.
  */
 public final class Csv {
-  private static final Pattern NUMBER = Pattern.compile("[+-]?(\\d++(\\.\\d*+)?|\\.\\d++)([eE][+-]?\\d++)?");
+  private static final Pattern NUMBER =
+      Pattern.compile("[+-]?(\\d++(\\.\\d*+)?|\\.\\d++)([eE][+-]?\\d++)?");
 
   private final String source;
   private final List<String> header;
@@ -33,8 +34,8 @@ public final class Csv {
   /**
    * Reads a table.
    *
-   * @throws FormatException where the file is not CSV in UTF-8, has no header, the header has a name twice, or a row is
-   *     shorter or longer than the header
+   * @throws FormatException where the file is not CSV in UTF-8, has no header, the header has a
+   *     name twice, or a row is shorter or longer than the header
    * @throws IllegalStateException where the library FastCSV, an optional dependency, is absent
    */
   public static Csv read(Path file) throws IOException {
@@ -42,7 +43,9 @@ public final class Csv {
       return parse(file.toString(), Files.readAllBytes(file));
     } catch (NoClassDefFoundError e) {
       throw new IllegalStateException(
-          file + ": reading CSV needs the library de.siegmar:fastcsv (4.1.0) on the class or module path", e);
+          file
+              + ": reading CSV needs the library de.siegmar:fastcsv (4.1.0) on the class or module path",
+          e);
     }
   }
 
@@ -55,7 +58,11 @@ public final class Csv {
     Csv table = read(file);
     if (!table.header.equals(header)) {
       throw new FormatException(
-          file.toString(), "line 1: expected the header " + String.join(",", header) + ", got " + String.join(",", table.header));
+          file.toString(),
+          "line 1: expected the header "
+              + String.join(",", header)
+              + ", got "
+              + String.join(",", table.header));
     }
     return table;
   }
@@ -104,7 +111,14 @@ public final class Csv {
   public FormatException error(int row, String column, String problem) {
     return new FormatException(
         source,
-        "line " + rows.get(row).line() + ", column " + (index(column) + 1) + " (" + column + "): " + problem);
+        "line "
+            + rows.get(row).line()
+            + ", column "
+            + (index(column) + 1)
+            + " ("
+            + column
+            + "): "
+            + problem);
   }
 
   private int index(String column) {
@@ -122,19 +136,23 @@ public final class Csv {
     }
     // The parser takes the end of the file for a missing quote.
     if (quotes(content) % 2 != 0) {
-      throw lineError(source, rows.getLast().line(), "expected a closing quote before the end of the file");
+      throw lineError(
+          source, rows.getLast().line(), "expected a closing quote before the end of the file");
     }
     Row header = rows.removeFirst();
     Set<String> names = new HashSet<>();
     for (String name : header.fields()) {
       if (!names.add(name)) {
         throw lineError(
-            source, header.line(), "expected each column once, got " + FormatException.quote(name) + " twice");
+            source,
+            header.line(),
+            "expected each column once, got " + FormatException.quote(name) + " twice");
       }
     }
     for (Row row : rows) {
       if (row.fields().size() != names.size()) {
-        throw lineError(source, row.line(), "expected " + names.size() + " fields, got " + row.fields().size());
+        throw lineError(
+            source, row.line(), "expected " + names.size() + " fields, got " + row.fields().size());
       }
     }
     return new Csv(source, header.fields(), rows);
@@ -144,13 +162,19 @@ public final class Csv {
     return new FormatException(source, "line " + line + ": " + problem);
   }
 
-  /** The characters behind a byte order mark, if any; a decoder of its own reports malformed UTF-8. */
+  /**
+   * The characters behind a byte order mark, if any; a decoder of its own reports malformed UTF-8.
+   */
   private static Reader text(byte[] content) {
     boolean marked =
-        content.length >= 3 && content[0] == (byte) 0xef && content[1] == (byte) 0xbb && content[2] == (byte) 0xbf;
+        content.length >= 3
+            && content[0] == (byte) 0xef
+            && content[1] == (byte) 0xbb
+            && content[2] == (byte) 0xbf;
     int start = marked ? 3 : 0;
     return new InputStreamReader(
-        new ByteArrayInputStream(content, start, content.length - start), StandardCharsets.UTF_8.newDecoder());
+        new ByteArrayInputStream(content, start, content.length - start),
+        StandardCharsets.UTF_8.newDecoder());
   }
 
   private static int quotes(byte[] content) {

@@ -10,8 +10,8 @@ import java.util.ArrayList;
 import java.util.List;
 
 /**
- * The records of a CSV file, by FastCSV. The only class that names that library, so that {@link Csv} can be loaded and
- * say what is missing where it is absent.
+ * The records of a CSV file, by FastCSV. The only class that names that library, so that {@link
+ * Csv} can be loaded and say what is missing where it is absent.
  */
 final class CsvRecords {
   private CsvRecords() {}
@@ -33,7 +33,8 @@ final class CsvRecords {
       String what = e.getCause() == null ? "" : ": " + e.getCause().getMessage();
       throw new FormatException(source, "malformed CSV: " + e.getMessage() + what);
     } catch (UncheckedIOException e) {
-      throw new FormatException(source, "expected UTF-8 behind line " + (rows.isEmpty() ? 0 : rows.getLast().line()));
+      throw new FormatException(
+          source, "expected UTF-8 behind line " + (rows.isEmpty() ? 0 : rows.getLast().line()));
     }
   }
 }

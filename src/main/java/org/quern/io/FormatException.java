@@ -3,8 +3,9 @@ package org.quern.io;
 import java.io.IOException;
 
 /**
- * A file whose content is not what its format demands. The message is one line that names the file, the place in it, and
- * what was expected; control characters that a hostile file may carry into it are shown escaped.
+ * A file whose content is not what its format demands. The message is one line that names the file,
+ * the place in it, and what was expected; control characters that a hostile file may carry into it
+ * are shown escaped.
  */
 public final class FormatException extends IOException {
   private static final long serialVersionUID = 1L;
@@ -22,7 +23,10 @@ public final class FormatException extends IOException {
     super(line(source + ": " + problem, LIMIT));
   }
 
-  /** {@code name} in double quotes, for a message: on one line and no longer than a hundred characters. */
+  /**
+   * {@code name} in double quotes, for a message: on one line and no longer than a hundred
+   * characters.
+   */
   static String quote(String name) {
     return '"' + line(name, 100) + '"';
   }

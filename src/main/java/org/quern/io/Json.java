@@ -21,8 +21,9 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 
 /**
- * JSON documents, read strictly by RFC 8259: UTF-8, no comments, no duplicate names, nothing after the document, at most
- * 255 levels deep. Every error is a {@link FormatException} with the file, line and column.
+ * JSON documents, read strictly by RFC 8259: UTF-8, no comments, no duplicate names, nothing after
+ * the document, at most 255 levels deep. Every error is a {@link FormatException} with the file,
+ * line and column.
  */
 public final class Json {
   private Json() {}
@@ -34,10 +35,12 @@ public final class Json {
   }
 
   /**
-   * Reads a document as a tree. An integer becomes a {@link Long} or where it does not fit a {@link BigInteger}, any
-   * other number the nearest {@link Double}, so that {@code getAsDouble} is correctly rounded.
+   * Reads a document as a tree. An integer becomes a {@link Long} or where it does not fit a {@link
+   * BigInteger}, any other number the nearest {@link Double}, so that {@code getAsDouble} is
+   * correctly rounded.
    *
-   * @throws FormatException where the file is not strict JSON or a number exceeds the range of a double
+   * @throws FormatException where the file is not strict JSON or a number exceeds the range of a
+   *     double
    */
   public static JsonElement read(Path file) throws IOException {
     String source = file.toString();
@@ -54,7 +57,10 @@ public final class Json {
     throw new FormatException(file.toString(), "expected a JSON object");
   }
 
-  /** Writes {@code document} indented, by temporary file and rename. Numbers that JSON cannot hold are refused. */
+  /**
+   * Writes {@code document} indented, by temporary file and rename. Numbers that JSON cannot hold
+   * are refused.
+   */
   public static void write(Path file, JsonElement document) throws IOException {
     String text =
         new GsonBuilder()
@@ -67,10 +73,14 @@ public final class Json {
     AtomicFile.write(file, (text + '\n').getBytes(StandardCharsets.UTF_8));
   }
 
-  /** Runs {@code body} over a strict reader, checks that the document ends behind it, and turns errors into one line. */
+  /**
+   * Runs {@code body} over a strict reader, checks that the document ends behind it, and turns
+   * errors into one line.
+   */
   static <T> T parse(String source, InputStream in, Body<T> body) throws IOException {
     // A decoder of its own reports malformed UTF-8, where a charset would replace it.
-    JsonReader reader = new JsonReader(new InputStreamReader(in, StandardCharsets.UTF_8.newDecoder()));
+    JsonReader reader =
+        new JsonReader(new InputStreamReader(in, StandardCharsets.UTF_8.newDecoder()));
     reader.setStrictness(Strictness.STRICT);
     try {
       T value = body.read(reader);
@@ -87,7 +97,8 @@ public final class Json {
       int end = reason.indexOf(" at line ");
       // The library's general reason is advice to its caller on settings, not to the user.
       boolean useful = end > 0 && !reason.startsWith("Use JsonReader");
-      throw error(source, reader, "malformed JSON" + (useful ? ": " + reason.substring(0, end) : ""));
+      throw error(
+          source, reader, "malformed JSON" + (useful ? ": " + reason.substring(0, end) : ""));
     }
   }
 

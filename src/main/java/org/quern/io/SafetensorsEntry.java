@@ -2,7 +2,10 @@ package org.quern.io;
 
 import java.util.Arrays;
 
-/** One tensor in the header of a safetensors file: its name, type, shape, and where its bytes lie in the file. */
+/**
+ * One tensor in the header of a safetensors file: its name, type, shape, and where its bytes lie in
+ * the file.
+ */
 public final class SafetensorsEntry {
   private final String name;
   private final SafetensorsType type;
@@ -48,7 +51,10 @@ public final class SafetensorsEntry {
     return end - begin;
   }
 
-  /** True where both tensors are the same bytes of a file: tied weights are stored once under several names. */
+  /**
+   * True where both tensors are the same bytes of a file: tied weights are stored once under
+   * several names.
+   */
   public boolean sharesBytesWith(SafetensorsEntry other) {
     return bytes() > 0 && begin == other.begin && end == other.end;
   }

@@ -16,13 +16,13 @@ import org.quern.tensor.DType;
 import org.quern.tensor.Tensor;
 
 /**
- * A safetensors file open for reading, its header validated. Tensors are reached by name: copied whole ({@link #load}),
- * mapped ({@link #map}), or read by ranges in bounded memory ({@link #read}). Threads may share it; like any channel it
- * closes when a reading thread is interrupted.
+ * A safetensors file open for reading, its header validated. Tensors are reached by name: copied
+ * whole ({@link #load}), mapped ({@link #map}), or read by ranges in bounded memory ({@link
+ * #read}). Threads may share it; like any channel it closes when a reading thread is interrupted.
  */
 public final class SafetensorsFile implements Closeable {
-  /** Bytes per call of the channel: buffers end below 2 GiB. */
-  private static final long CHUNK = 1 << 30;
+  /** Bytes per call of a channel; heap memory goes through a buffer of the JDK of this size. */
+  static final long CHUNK = 1 << 24;
 
   private final Path path;
   private final FileChannel channel;
@@ -45,7 +45,8 @@ public final class SafetensorsFile implements Closeable {
     }
     FileChannel channel = FileChannel.open(path, StandardOpenOption.READ);
     try {
-      return new SafetensorsFile(path, channel, SafetensorsHeader.read(path.toString(), channel, channel.size()));
+      return new SafetensorsFile(
+          path, channel, SafetensorsHeader.read(path.toString(), channel, channel.size()));
     } catch (IOException | RuntimeException e) {
       channel.close();
       throw e;
@@ -80,7 +81,8 @@ public final class SafetensorsFile implements Closeable {
   public SafetensorsEntry entry(String name) throws FormatException {
     SafetensorsEntry entry = header.find(name);
     if (entry == null) {
-      throw new FormatException(path.toString(), "expected a tensor " + FormatException.quote(name) + ", found none");
+      throw new FormatException(
+          path.toString(), "expected a tensor " + FormatException.quote(name) + ", found none");
     }
     return entry;
   }
@@ -88,7 +90,8 @@ public final class SafetensorsFile implements Closeable {
   /**
    * Copies a tensor into 64-byte aligned native memory of {@code arena}.
    *
-   * @throws FormatException where the file has no such tensor, or one of a type that {@link Tensor} does not know
+   * @throws FormatException where the file has no such tensor, or one of a type that {@link Tensor}
+   *     does not know
    */
   public Tensor load(String name, Arena arena) throws IOException {
     SafetensorsEntry entry = entry(name);
@@ -96,7 +99,10 @@ public final class SafetensorsFile implements Closeable {
     if (type == null) {
       throw new FormatException(
           path.toString(),
-          "tensor " + FormatException.quote(name) + ": expected a type to compute with, got " + entry.type());
+          "tensor "
+              + FormatException.quote(name)
+              + ": expected a type to compute with, got "
+              + entry.type());
     }
     Tensor tensor = Tensor.allocate(arena, type, entry.shape());
     read(name, 0, tensor.memory().asSlice(0, entry.bytes()));
@@ -104,8 +110,9 @@ public final class SafetensorsFile implements Closeable {
   }
 
   /**
-   * Maps a tensor's bytes read-only. They lie where the file has them, so the address may be misaligned for the type: read
-   * with unaligned layouts, or {@link #load} the tensor. The file must not be truncated while the mapping is in use.
+   * Maps a tensor's bytes read-only. They lie where the file has them, so the address may be
+   * misaligned for the type: read with unaligned layouts, or {@link #load} the tensor. The file
+   * must not be truncated while the mapping is in use.
    */
   public MemorySegment map(String name, Arena arena) throws IOException {
     SafetensorsEntry entry = entry(name);
@@ -134,7 +141,10 @@ public final class SafetensorsFile implements Closeable {
     }
   }
 
-  /** Appends a tensor's bytes to {@code target} at its position, inside the kernel where the system can. */
+  /**
+   * Appends a tensor's bytes to {@code target} at its position, inside the kernel where the system
+   * can.
+   */
   void transfer(SafetensorsEntry entry, FileChannel target) throws IOException {
     for (long position = entry.begin(); position < entry.end(); ) {
       long moved = channel.transferTo(position, entry.end() - position, target);

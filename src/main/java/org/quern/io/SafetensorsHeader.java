@@ -24,13 +24,14 @@ import org.jspecify.annotations.Nullable;
 import org.quern.tensor.DType;
 
 /**
- * The header of a safetensors file: eight bytes of little-endian length, then that many bytes of JSON, {@code {name:
- * {"dtype", "shape", "data_offsets": [begin, end]}, ...}} with an optional {@code "__metadata__"} of strings. Offsets
- * count from the end of the header.
+ * The header of a safetensors file: eight bytes of little-endian length, then that many bytes of
+ * JSON, {@code {name: {"dtype", "shape", "data_offsets": [begin, end]}, ...}} with an optional
+ * {@code "__metadata__"} of strings. Offsets count from the end of the header.
  *
- * <p>A header that exists is valid: every tensor has a known type and as many bytes as its shape demands, and the tensors
- * cover the data of the file without a hole. Two tensors may lie in exactly the same bytes (tied weights); any other
- * overlap is refused. The bytes are kept, so that a copy of the file can have the very same header.
+ * <p>A header that exists is valid: every tensor has a known type and as many bytes as its shape
+ * demands, and the tensors cover the data of the file without a hole. Two tensors may lie in
+ * exactly the same bytes (tied weights); any other overlap is refused. The bytes are kept, so that
+ * a copy of the file can have the very same header.
  *
  * @see <a href="https://huggingface.co/docs/safetensors">The safetensors format</a>
  */
@@ -71,7 +72,9 @@ public final class SafetensorsHeader {
     return byName.get(name);
   }
 
-  /** The strings under {@code __metadata__} in the order of the file; empty where there are none. */
+  /**
+   * The strings under {@code __metadata__} in the order of the file; empty where there are none.
+   */
   public Map<String, String> metadata() {
     return metadata;
   }
@@ -104,33 +107,42 @@ public final class SafetensorsHeader {
    * @param fileSize size in bytes of the whole file
    * @throws FormatException where any field, offset or size is not what the format demands
    */
-  static SafetensorsHeader read(String source, ReadableByteChannel channel, long fileSize) throws IOException {
+  static SafetensorsHeader read(String source, ReadableByteChannel channel, long fileSize)
+      throws IOException {
     if (fileSize < Long.BYTES) {
-      throw new FormatException(source, "expected a safetensors file of at least 8 bytes, got " + fileSize);
+      throw new FormatException(
+          source, "expected a safetensors file of at least 8 bytes, got " + fileSize);
     }
     byte[] prefix = new byte[Long.BYTES];
     readFully(source, channel, ByteBuffer.wrap(prefix));
     long length = ByteBuffer.wrap(prefix).order(ByteOrder.LITTLE_ENDIAN).getLong();
     if (length < 2 || length > MAX_LENGTH) {
       throw new FormatException(
-          source, "header length: expected 2 to " + MAX_LENGTH + ", got " + Long.toUnsignedString(length));
+          source,
+          "header length: expected 2 to " + MAX_LENGTH + ", got " + Long.toUnsignedString(length));
     }
     if (length > fileSize - Long.BYTES) {
       throw new FormatException(
           source,
-          "header length: expected at most the " + (fileSize - Long.BYTES) + " bytes that follow it, got " + length);
+          "header length: expected at most the "
+              + (fileSize - Long.BYTES)
+              + " bytes that follow it, got "
+              + length);
     }
     byte[] bytes = Arrays.copyOf(prefix, Long.BYTES + (int) length);
     readFully(source, channel, ByteBuffer.wrap(bytes, Long.BYTES, (int) length));
     if (bytes[Long.BYTES] != '{') {
       throw new FormatException(
-          source, "header: expected '{' at byte 8, got 0x" + Integer.toHexString(bytes[Long.BYTES] & 0xff));
+          source,
+          "header: expected '{' at byte 8, got 0x" + Integer.toHexString(bytes[Long.BYTES] & 0xff));
     }
     InputStream json = new ByteArrayInputStream(bytes, Long.BYTES, (int) length);
-    return Json.parse(source + ": header", json, reader -> new Parser(source, reader, bytes, fileSize).header());
+    return Json.parse(
+        source + ": header", json, reader -> new Parser(source, reader, bytes, fileSize).header());
   }
 
-  private static void readFully(String source, ReadableByteChannel channel, ByteBuffer buffer) throws IOException {
+  private static void readFully(String source, ReadableByteChannel channel, ByteBuffer buffer)
+      throws IOException {
     while (buffer.hasRemaining()) {
       if (channel.read(buffer) < 0) {
         throw new FormatException(source, "the file ends within its header");
@@ -168,7 +180,9 @@ public final class SafetensorsHeader {
       }
       reader.endObject();
       List<SafetensorsEntry> entries = new ArrayList<>(tensors.values());
-      entries.sort(Comparator.comparingLong(SafetensorsEntry::begin).thenComparingLong(SafetensorsEntry::end));
+      entries.sort(
+          Comparator.comparingLong(SafetensorsEntry::begin)
+              .thenComparingLong(SafetensorsEntry::end));
       checkCoverage(entries);
       return new SafetensorsHeader(
           bytes, bytes.length + dataSize, entries, metadata == null ? Map.of() : metadata);
@@ -209,7 +223,9 @@ public final class SafetensorsHeader {
               case "data_offsets" -> offsets != null;
               default ->
                   throw tensorError(
-                      name, "expected the fields dtype, shape and data_offsets, got " + FormatException.quote(field));
+                      name,
+                      "expected the fields dtype, shape and data_offsets, got "
+                          + FormatException.quote(field));
             };
         if (again) {
           throw tensorError(name, "expected " + field + " once, got it twice");
@@ -223,7 +239,8 @@ public final class SafetensorsHeader {
       reader.endObject();
       if (type == null || shape == null || offsets == null) {
         String missing = type == null ? "dtype" : shape == null ? "shape" : "data_offsets";
-        throw tensorError(name, "expected the fields dtype, shape and data_offsets, " + missing + " is missing");
+        throw tensorError(
+            name, "expected the fields dtype, shape and data_offsets, " + missing + " is missing");
       }
       return entry(name, type, shape, offsets);
     }
@@ -235,7 +252,10 @@ public final class SafetensorsHeader {
       if (type == null) {
         throw tensorError(
             name,
-            "dtype: expected one of " + Arrays.toString(SafetensorsType.values()) + ", got " + FormatException.quote(dtype));
+            "dtype: expected one of "
+                + Arrays.toString(SafetensorsType.values())
+                + ", got "
+                + FormatException.quote(dtype));
       }
       return type;
     }
@@ -248,7 +268,8 @@ public final class SafetensorsHeader {
       reader.beginArray();
       while (reader.hasNext()) {
         if (count == limit) {
-          throw new FormatException(source, place + ": expected at most " + limit + " integers, got more");
+          throw new FormatException(
+              source, place + ": expected at most " + limit + " integers, got more");
         }
         expect(place, JsonToken.NUMBER, "an integer");
         String text = reader.nextString();
@@ -258,7 +279,10 @@ public final class SafetensorsHeader {
         long value = natural(text);
         if (value < 0) {
           throw new FormatException(
-              source, place + ": expected an integer from 0 to 2^63 - 1, got " + FormatException.quote(text));
+              source,
+              place
+                  + ": expected an integer from 0 to 2^63 - 1, got "
+                  + FormatException.quote(text));
         }
         values[count++] = value;
       }
@@ -281,12 +305,17 @@ public final class SafetensorsHeader {
     private SafetensorsEntry entry(String name, SafetensorsType type, long[] shape, long[] offsets)
         throws FormatException {
       if (offsets.length != 2 || offsets[0] > offsets[1]) {
-        throw tensorError(name, "data_offsets: expected [begin, end] with begin <= end, got " + Arrays.toString(offsets));
+        throw tensorError(
+            name,
+            "data_offsets: expected [begin, end] with begin <= end, got "
+                + Arrays.toString(offsets));
       }
       if (offsets[1] > dataSize) {
         throw tensorError(
             name,
-            "data_offsets: expected an end within the " + dataSize + " bytes of data in the file, got "
+            "data_offsets: expected an end within the "
+                + dataSize
+                + " bytes of data in the file, got "
                 + Arrays.toString(offsets));
       }
       long size;
@@ -295,15 +324,24 @@ public final class SafetensorsHeader {
       } catch (ArithmeticException e) {
         throw tensorError(
             name,
-            "shape: expected fewer than 2^63 bits in whole bytes of " + type + ", got " + Arrays.toString(shape));
+            "shape: expected fewer than 2^63 bits in whole bytes of "
+                + type
+                + ", got "
+                + Arrays.toString(shape));
       }
       if (size != offsets[1] - offsets[0]) {
         throw tensorError(
             name,
-            "data_offsets: expected " + size + " bytes for " + type + Arrays.toString(shape) + ", got "
+            "data_offsets: expected "
+                + size
+                + " bytes for "
+                + type
+                + Arrays.toString(shape)
+                + ", got "
                 + (offsets[1] - offsets[0]));
       }
-      return new SafetensorsEntry(name, type, shape, bytes.length + offsets[0], bytes.length + offsets[1]);
+      return new SafetensorsEntry(
+          name, type, shape, bytes.length + offsets[0], bytes.length + offsets[1]);
     }
 
     private void checkCoverage(List<SafetensorsEntry> entries) throws FormatException {
@@ -314,13 +352,19 @@ public final class SafetensorsHeader {
         if (!tied && entry.begin() < end) {
           throw tensorError(
               entry.name(),
-              "data_offsets: expected to begin at or behind " + (end - bytes.length) + " where tensor "
-                  + FormatException.quote(last == null ? "" : last.name()) + " ends, got " + (entry.begin() - bytes.length));
+              "data_offsets: expected to begin at or behind "
+                  + (end - bytes.length)
+                  + " where tensor "
+                  + FormatException.quote(last == null ? "" : last.name())
+                  + " ends, got "
+                  + (entry.begin() - bytes.length));
         }
         if (!tied && entry.begin() > end) {
           throw tensorError(
               entry.name(),
-              "data_offsets: expected to begin at " + (end - bytes.length) + " without a hole, got "
+              "data_offsets: expected to begin at "
+                  + (end - bytes.length)
+                  + " without a hole, got "
                   + (entry.begin() - bytes.length));
         }
         end = entry.end();
@@ -328,7 +372,11 @@ public final class SafetensorsHeader {
       }
       if (end != bytes.length + dataSize) {
         throw new FormatException(
-            source, "expected " + (end - bytes.length) + " bytes of data, as the tensors cover, got " + dataSize);
+            source,
+            "expected "
+                + (end - bytes.length)
+                + " bytes of data, as the tensors cover, got "
+                + dataSize);
       }
     }
 
@@ -384,12 +432,13 @@ public final class SafetensorsHeader {
     /**
      * Adds a tensor.
      *
-     * @throws IllegalArgumentException where the name is taken or reserved, an extent is negative, or the elements do not
-     *     fill whole bytes
+     * @throws IllegalArgumentException where the name is taken or reserved, an extent is negative,
+     *     or the elements do not fill whole bytes
      */
     public Builder add(String name, SafetensorsType type, long... shape) {
       if (name.equals(METADATA) || tensors.containsKey(name)) {
-        throw new IllegalArgumentException("name: expected a new one, got " + FormatException.quote(name));
+        throw new IllegalArgumentException(
+            "name: expected a new one, got " + FormatException.quote(name));
       }
       if (shape.length > MAX_RANK || Arrays.stream(shape).anyMatch(extent -> extent < 0)) {
         throw new IllegalArgumentException(
@@ -401,16 +450,20 @@ public final class SafetensorsHeader {
         dataSize = end;
       } catch (ArithmeticException e) {
         throw new IllegalArgumentException(
-            "shape: expected fewer than 2^63 bits in whole bytes of " + type + ", got " + Arrays.toString(shape));
+            "shape: expected fewer than 2^63 bits in whole bytes of "
+                + type
+                + ", got "
+                + Arrays.toString(shape));
       }
       return this;
     }
 
     /**
-     * The header. It is padded with spaces so that the data begins at a multiple of 64 bytes: the first tensor of a
-     * mapped file is aligned to a cache line.
+     * The header. It is padded with spaces so that the data begins at a multiple of 64 bytes: the
+     * first tensor of a mapped file is aligned to a cache line.
      *
-     * @throws IllegalArgumentException where the names and metadata exceed {@link #MAX_LENGTH} or are not Unicode
+     * @throws IllegalArgumentException where the names and metadata exceed {@link #MAX_LENGTH} or
+     *     are not Unicode
      */
     public SafetensorsHeader build() {
       try {
@@ -426,7 +479,10 @@ public final class SafetensorsHeader {
         }
         byte[] bytes = json.toByteArray();
         ByteBuffer.wrap(bytes).order(ByteOrder.LITTLE_ENDIAN).putLong(bytes.length - Long.BYTES);
-        return read("header", Channels.newChannel(new ByteArrayInputStream(bytes)), Math.addExact(bytes.length, dataSize));
+        return read(
+            "header",
+            Channels.newChannel(new ByteArrayInputStream(bytes)),
+            Math.addExact(bytes.length, dataSize));
       } catch (IOException | ArithmeticException e) {
         throw new IllegalArgumentException("header: " + e.getMessage(), e);
       }
@@ -449,7 +505,12 @@ public final class SafetensorsHeader {
           writer.value(extent);
         }
         writer.endArray();
-        writer.name("data_offsets").beginArray().value(tensor.begin()).value(tensor.end()).endArray();
+        writer
+            .name("data_offsets")
+            .beginArray()
+            .value(tensor.begin())
+            .value(tensor.end())
+            .endArray();
         writer.endObject();
       }
       writer.endObject();

@@ -4,8 +4,8 @@ import org.jspecify.annotations.Nullable;
 import org.quern.tensor.DType;
 
 /**
- * Element types that a safetensors file may hold, by their names in the format (version 0.8). Types that Quern does not
- * compute with have a size, so that their tensors can be checked and copied.
+ * Element types that a safetensors file may hold, by their names in the format (version 0.8). Types
+ * that Quern does not compute with have a size, so that their tensors can be checked and copied.
  */
 public enum SafetensorsType {
   /** One byte, 0 or 1. */

@@ -14,15 +14,13 @@ import java.util.TreeMap;
 import org.quern.tensor.Tensor;
 
 /**
- * Writes a safetensors file whose header is known: one laid out by {@link SafetensorsHeader#builder}, or that of another
- * file, which is then reproduced byte for byte. The bytes of the tensors may come in any order, in pieces, and from
- * several threads. The file appears at its destination when {@link #commit} finds every byte written; until then, and
- * where it is closed without, whatever stood there is left whole.
+ * Writes a safetensors file whose header is known: one laid out by {@link
+ * SafetensorsHeader#builder}, or that of another file, which is then reproduced byte for byte. The
+ * bytes of the tensors may come in any order, in pieces, and from several threads. The file appears
+ * at its destination when {@link #commit} finds every byte written; until then, and where it is
+ * closed without, whatever stood there is left whole.
  */
 public final class SafetensorsWriter implements Closeable {
-  /** Bytes per call of the channel: buffers end below 2 GiB. */
-  private static final long CHUNK = 1 << 30;
-
   private final Path destination;
   private final SafetensorsHeader header;
   private final AtomicFile file;
@@ -31,7 +29,8 @@ public final class SafetensorsWriter implements Closeable {
   /** Begin and end of the disjoint ranges of the file written so far; guarded by itself. */
   private final TreeMap<Long, Long> written = new TreeMap<>();
 
-  private SafetensorsWriter(Path destination, SafetensorsHeader header, AtomicFile file, FileChannel channel) {
+  private SafetensorsWriter(
+      Path destination, SafetensorsHeader header, AtomicFile file, FileChannel channel) {
     this.destination = destination;
     this.header = header;
     this.file = file;
@@ -39,7 +38,8 @@ public final class SafetensorsWriter implements Closeable {
   }
 
   /** Starts a file: writes its header under a temporary name beside {@code destination}. */
-  public static SafetensorsWriter create(Path destination, SafetensorsHeader header) throws IOException {
+  public static SafetensorsWriter create(Path destination, SafetensorsHeader header)
+      throws IOException {
     AtomicFile file = AtomicFile.create(destination);
     try {
       FileChannel channel = FileChannel.open(file.path(), StandardOpenOption.WRITE);
@@ -58,7 +58,8 @@ public final class SafetensorsWriter implements Closeable {
   }
 
   /** Writes whole tensors by name, in the order of the map, to a new file. */
-  public static void write(Path destination, Map<String, Tensor> tensors, Map<String, String> metadata)
+  public static void write(
+      Path destination, Map<String, Tensor> tensors, Map<String, String> metadata)
       throws IOException {
     SafetensorsHeader.Builder builder = SafetensorsHeader.builder().metadata(metadata);
     tensors.forEach((name, tensor) -> builder.add(name, tensor.type(), tensor.shape()));
@@ -76,7 +77,8 @@ public final class SafetensorsWriter implements Closeable {
   }
 
   /**
-   * Writes a range of a tensor's bytes: as many as {@code source} holds. A range may be written again.
+   * Writes a range of a tensor's bytes: as many as {@code source} holds. A range may be written
+   * again.
    *
    * @param offset bytes from the start of the tensor
    * @param source native memory, or a heap segment of bytes
@@ -102,12 +104,16 @@ public final class SafetensorsWriter implements Closeable {
     long rows = tensor.isContiguous() || row == 0 ? 1 : tensor.size() / row;
     long rowBytes = entry.bytes() / rows;
     for (long i = 0; i < rows; i++) {
-      write(name, i * rowBytes, tensor.memory().asSlice(i * tensor.rowStride() * tensor.type().bytes(), rowBytes));
+      write(
+          name,
+          i * rowBytes,
+          tensor.memory().asSlice(i * tensor.rowStride() * tensor.type().bytes(), rowBytes));
     }
   }
 
   /**
-   * Copies a whole tensor of the same name from another file, inside the kernel where the system can.
+   * Copies a whole tensor of the same name from another file, inside the kernel where the system
+   * can.
    *
    * @throws IllegalArgumentException where its type or shape differs from the header's
    */
@@ -124,7 +130,10 @@ public final class SafetensorsWriter implements Closeable {
     markWritten(entry.begin(), entry.end());
   }
 
-  /** Forces what was written so far to the storage device; before {@link #commit} it makes the rename durable in content. */
+  /**
+   * Forces what was written so far to the storage device; before {@link #commit} it makes the
+   * rename durable in content.
+   */
   public void force() throws IOException {
     channel.force(true);
   }
@@ -142,8 +151,14 @@ public final class SafetensorsWriter implements Closeable {
         for (SafetensorsEntry entry : header.entries()) {
           if (entry.end() > hole) {
             throw new IllegalStateException(
-                destination + ": tensor " + FormatException.quote(entry.name()) + ": expected " + entry.bytes()
-                    + " bytes, those from " + (hole - entry.begin()) + " on were not written");
+                destination
+                    + ": tensor "
+                    + FormatException.quote(entry.name())
+                    + ": expected "
+                    + entry.bytes()
+                    + " bytes, those from "
+                    + (hole - entry.begin())
+                    + " on were not written");
           }
         }
       }
@@ -171,7 +186,7 @@ public final class SafetensorsWriter implements Closeable {
 
   private void writeAt(long position, MemorySegment source) throws IOException {
     for (long done = 0; done < source.byteSize(); ) {
-      long step = Math.min(CHUNK, source.byteSize() - done);
+      long step = Math.min(SafetensorsFile.CHUNK, source.byteSize() - done);
       ByteBuffer buffer = source.asSlice(done, step).asByteBuffer();
       done += channel.write(buffer, position + done);
     }

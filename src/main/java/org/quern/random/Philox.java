@@ -5,13 +5,13 @@ import java.lang.foreign.ValueLayout;
 import java.util.random.RandomGenerator;
 
 /**
- * Philox4x32-10, a counter-based generator (Salmon, Moraes, Dror and Shaw, "Parallel random numbers:
- * as easy as 1, 2, 3", SC'11): block {@code i} of four 32-bit words is a fixed function of the key
- * and of {@code i}, so that any part of a stream can be made anywhere, in any order.
+ * Philox4x32-10, a counter-based generator (Salmon, Moraes, Dror and Shaw, "Parallel random
+ * numbers: as easy as 1, 2, 3", SC'11): block {@code i} of four 32-bit words is a fixed function of
+ * the key and of {@code i}, so that any part of a stream can be made anywhere, in any order.
  *
- * <p>The key is the seed, low word first. The counter is, from word 0, the number of the block (low,
- * high) and the number of the stream (low, high): the layout of cuRAND's Philox4_32_10, where the
- * stream is called subsequence. A stream has 2<sup>66</sup> words; streams do not overlap.
+ * <p>The key is the seed, low word first. The counter is, from word 0, the number of the block
+ * (low, high) and the number of the stream (low, high): the layout of cuRAND's Philox4_32_10, where
+ * the stream is called subsequence. A stream has 2<sup>66</sup> words; streams do not overlap.
  *
  * <p>What a method returns depends only on the words that it takes, stated at each method, and all
  * arithmetic is exact or that of {@link StrictMath}: the same numbers on every JVM. An instance is
@@ -72,7 +72,8 @@ public final class Philox implements RandomGenerator {
   /**
    * Goes to the first word of a block, forward or back.
    *
-   * @param block number of the block, unsigned; its first word is word {@code 4 * block} of the stream
+   * @param block number of the block, unsigned; its first word is word {@code 4 * block} of the
+   *     stream
    */
   public void seek(long block) {
     nextBlock = block;
@@ -145,9 +146,9 @@ public final class Philox implements RandomGenerator {
 
   /**
    * Standard normal, by the transform of Box and Muller ("A note on the generation of random normal
-   * deviates", Annals of Mathematical Statistics 29(2), 1958): of two words w and v, with u = (w + 1)
-   * 2<sup>-32</sup> in (0, 1] and t = v 2<sup>-32</sup>, first sqrt(-2 ln u) cos(2 pi t), and at the
-   * next call, from the same words, sqrt(-2 ln u) sin(2 pi t). At most 6.66 in magnitude.
+   * deviates", Annals of Mathematical Statistics 29(2), 1958): of two words w and v, with u = (w +
+   * 1) 2<sup>-32</sup> in (0, 1] and t = v 2<sup>-32</sup>, first sqrt(-2 ln u) cos(2 pi t), and at
+   * the next call, from the same words, sqrt(-2 ln u) sin(2 pi t). At most 6.66 in magnitude.
    */
   @Override
   public double nextGaussian() {

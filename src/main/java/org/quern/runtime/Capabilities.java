@@ -92,7 +92,9 @@ public record Capabilities(
       }
       if (!offered.contains(demanded)) {
         throw new IllegalStateException(
-            "tier '" + demanded.label() + "' was demanded but is not offered here; offered: "
+            "tier '"
+                + demanded.label()
+                + "' was demanded but is not offered here; offered: "
                 + offered);
       }
       return demanded;

@@ -1,6 +1,7 @@
 package org.quern.runtime;
 
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
@@ -20,6 +21,7 @@ final class CapabilityProbe {
     Tier forcedTier = forced == null ? null : Tier.ofLabel(forced);
     boolean module = ModuleLayer.boot().findModule("jdk.incubator.vector").isPresent();
     String refusal = vectorRefusal(module, VmFlags::read);
+    NativeViews.train();
     int vectorBits = refusal == null ? VectorSelfTest.bits() : 0;
     return new Capabilities(
         List.of(
@@ -63,11 +65,15 @@ final class CapabilityProbe {
     }
     String width = flags.apply("MaxVectorSize");
     if (width != null && Integer.parseInt(width) < MIN_VECTOR_BYTES) {
-      return "vectors are limited to " + width + " bytes: remove -XX:MaxVectorSize=" + width
+      return "vectors are limited to "
+          + width
+          + " bytes: remove -XX:MaxVectorSize="
+          + width
           + ", or run on a CPU with 128-bit vectors";
     }
-    boolean told =
-        compiler != null && level != null && fma != null && support != null && width != null;
+    // EnableVectorSupport is not missed: the VM hides it until it is unlocked, and until then it
+    // cannot have been switched off.
+    boolean told = compiler != null && level != null && fma != null && width != null;
     // Another compiler in C2's place may or may not know the Vector API: only a trial can tell.
     boolean c2 = !"true".equals(flags.apply("UseJVMCICompiler"));
     try {
@@ -100,7 +106,7 @@ final class CapabilityProbe {
           .map(line -> line.substring(line.indexOf(':') + 1).strip())
           .findFirst()
           .orElseGet(() -> System.getProperty("os.arch"));
-    } catch (IOException | java.io.UncheckedIOException e) {
+    } catch (IOException | UncheckedIOException e) {
       return System.getProperty("os.arch");
     }
   }

@@ -21,7 +21,8 @@ public record Device(Kind kind, int index) {
   /** Checks the ordinal. */
   public Device {
     if (index < 0 || (kind == Kind.CPU && index != 0)) {
-      throw new IllegalArgumentException("index: expected 0 for the CPU and >= 0 for CUDA, got " + kind + " " + index);
+      throw new IllegalArgumentException(
+          "index: expected 0 for the CPU and >= 0 for CUDA, got " + kind + " " + index);
     }
   }
 

@@ -27,8 +27,8 @@ public final class Parallel {
      *
      * @param from first element
      * @param to one past the last element
-     * @param worker number of the thread in this call, from 0 (the caller) to {@code threads - 1}; no
-     *     two threads share one, so it may index scratch memory
+     * @param worker number of the thread in this call, from 0 (the caller) to {@code threads - 1};
+     *     no two threads share one, so it may index scratch memory
      */
     void run(long from, long to, int worker);
   }
@@ -45,8 +45,8 @@ public final class Parallel {
   }
 
   /**
-   * Runs {@code body} over all chunks of {@code [0, n)} and returns when they are complete. With one
-   * thread it runs inline, chunk after chunk, and allocates nothing.
+   * Runs {@code body} over all chunks of {@code [0, n)} and returns when they are complete. With
+   * one thread it runs inline, chunk after chunk, and allocates nothing.
    *
    * <p>Where chunks throw, no further chunk is started and the exception of the lowest chunk is
    * thrown: the same one for any number of threads.
@@ -79,7 +79,8 @@ public final class Parallel {
    * chunks: neighbours first, then neighbours of those. Bit-identical for any number of threads.
    *
    * @param n number of elements, &ge; 0; for 0 the result is {@code map.apply(0, 0)}
-   * @param grain elements per chunk, &ge; 1, so large that there are fewer than 2<sup>31</sup> chunks
+   * @param grain elements per chunk, &ge; 1, so large that there are fewer than 2<sup>31</sup>
+   *     chunks
    * @param threads most threads that may work at a time, &ge; 1
    * @param map the result of one chunk
    * @param combine joins the results of two neighbouring runs of chunks, the lower one first
@@ -99,7 +100,10 @@ public final class Parallel {
     @SuppressWarnings("unchecked")
     T[] results = (T[]) new Object[(int) chunks];
     forRanges(
-        n, grain, threads, (from, to, worker) -> results[(int) (from / grain)] = map.apply(from, to));
+        n,
+        grain,
+        threads,
+        (from, to, worker) -> results[(int) (from / grain)] = map.apply(from, to));
     for (long stride = 1; stride < chunks; stride *= 2) {
       for (long i = 0; i + stride < chunks; i += 2 * stride) {
         results[(int) i] = combine.apply(results[(int) i], results[(int) (i + stride)]);

@@ -1,6 +1,9 @@
 package org.quern.runtime;
 
-/** Receives the advance of long work; implementations must be cheap and may be called from any worker thread. */
+/**
+ * Receives the advance of long work; implementations must be cheap and may be called from any
+ * worker thread.
+ */
 @FunctionalInterface
 public interface Progress {
   /** Ignores every report. */

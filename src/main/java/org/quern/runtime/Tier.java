@@ -3,13 +3,17 @@ package org.quern.runtime;
 import java.util.Locale;
 
 /**
- * One way to run a kernel, from the readable oracle to the fastest the machine allows. The order of the constants is the
- * order of preference: a later tier is chosen over an earlier one where both can run.
+ * One way to run a kernel, from the readable oracle to the fastest the machine allows. The order of
+ * the constants is the order of preference: a later tier is chosen over an earlier one where both
+ * can run.
  */
 public enum Tier {
   /** Plain Java: the formula as written, the oracle of all others; runs on every JVM. */
   SCALAR,
-  /** The Panama Vector API; needs the module {@code jdk.incubator.vector}, the C2 compiler and fused multiply-add. */
+  /**
+   * The Panama Vector API; needs the module {@code jdk.incubator.vector}, the C2 compiler and fused
+   * multiply-add.
+   */
   VECTOR,
   /** Hand-written native SIMD, loaded from the jar. */
   NATIVE,
@@ -32,6 +36,7 @@ public enum Tier {
         return tier;
       }
     }
-    throw new IllegalArgumentException("tier: expected scalar, vector, native or cuda, got '" + label + "'");
+    throw new IllegalArgumentException(
+        "tier: expected scalar, vector, native or cuda, got '" + label + "'");
   }
 }

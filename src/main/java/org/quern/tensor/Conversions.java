@@ -12,10 +12,10 @@ import org.quern.runtime.Tier;
  * Conversions between element types over runs of native memory, for kernels that store one type and
  * compute in F32.
  *
- * <p>Every value becomes the nearest one of the target type. Floating-point targets round once, ties
- * to even, and overflow to infinity; zeros keep their sign; a NaN stays a NaN and is made quiet.
- * Integer targets drop the fraction and clamp to their range; NaN gives 0. All tiers give the same
- * bits.
+ * <p>Every value becomes the nearest one of the target type. Floating-point targets round once,
+ * ties to even, and overflow to infinity; zeros keep their sign; a NaN stays a NaN and is made
+ * quiet. Integer targets drop the fraction and clamp to their range; NaN gives 0. All tiers give
+ * the same bits.
  *
  * <p>Source and target must not overlap. Offsets are in bytes and need no alignment. Nothing is
  * allocated.
@@ -38,7 +38,8 @@ public final class Conversions {
   }
 
   /**
-   * As {@link #toFloat(MemorySegment, long, DType, MemorySegment, long, int)}, on the tier asked for.
+   * As {@link #toFloat(MemorySegment, long, DType, MemorySegment, long, int)}, on the tier asked
+   * for.
    *
    * @throws IllegalStateException where that tier cannot run here
    */
@@ -54,7 +55,8 @@ public final class Conversions {
   }
 
   /**
-   * Converts {@code n} F32 elements at {@code src} to {@code type} at {@code dst}, on the best tier.
+   * Converts {@code n} F32 elements at {@code src} to {@code type} at {@code dst}, on the best
+   * tier.
    *
    * @throws IllegalArgumentException where a segment is on the heap or a range leaves its segment
    */
@@ -133,8 +135,16 @@ public final class Conversions {
     long needed = (long) n * type.bytes();
     if (offset < 0 || offset > memory.byteSize() - needed) {
       throw new IllegalArgumentException(
-          name + ": expected " + n + " elements of " + type + " from byte " + offset
-              + ", got a segment of " + memory.byteSize() + " bytes");
+          name
+              + ": expected "
+              + n
+              + " elements of "
+              + type
+              + " from byte "
+              + offset
+              + ", got a segment of "
+              + memory.byteSize()
+              + " bytes");
     }
   }
 }

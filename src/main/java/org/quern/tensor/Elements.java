@@ -7,7 +7,8 @@ import java.nio.ByteOrder;
 /**
  * One element of memory, of any type, as a {@code double} or a {@code long}. Whatever does not fit
  * the target becomes the nearest value that does: floating-point targets round once, ties to even,
- * and overflow to infinity; integer targets drop the fraction and clamp to their range, NaN gives 0.
+ * and overflow to infinity; integer targets drop the fraction and clamp to their range, NaN gives
+ * 0.
  */
 final class Elements {
   static final ValueLayout.OfDouble F64 =
@@ -112,10 +113,11 @@ final class Elements {
   }
 
   /**
-   * Rounds to binary32 such that a second rounding, to a type at least two bits narrower, gives what
-   * one rounding would: of the two neighbours of an inexact value it takes the one whose last bit is
-   * odd, which is never a tie (Boldo and Melquiond, "Emulation of a FMA and correctly-rounded sums:
-   * proved algorithms using rounding to odd", IEEE Transactions on Computers 57(4), 2008).
+   * Rounds to binary32 such that a second rounding, to a type at least two bits narrower, gives
+   * what one rounding would: of the two neighbours of an inexact value it takes the one whose last
+   * bit is odd, which is never a tie (Boldo and Melquiond, "Emulation of a FMA and
+   * correctly-rounded sums: proved algorithms using rounding to odd", IEEE Transactions on
+   * Computers 57(4), 2008).
    */
   static float roundToOdd(double value) {
     float nearest = (float) value;

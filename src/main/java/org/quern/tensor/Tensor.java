@@ -8,16 +8,18 @@ import java.util.Objects;
 import org.quern.runtime.Device;
 
 /**
- * A dense array in native memory: an element type, a shape, contiguous rows at a fixed stride, and a
- * device. Rows run along the last dimension; all dimensions before it together count the rows. The
- * lifetime is that of the {@link Arena} that gave the memory.
+ * A dense array in native memory: an element type, a shape, contiguous rows at a fixed stride, and
+ * a device. Rows run along the last dimension; all dimensions before it together count the rows.
+ * The lifetime is that of the {@link Arena} that gave the memory.
  *
- * <p>Values are read and written as {@code double} or {@code long} whatever the type, by the rule of
- * {@link Conversions}. All such access needs host memory and throws {@link
+ * <p>Values are read and written as {@code double} or {@code long} whatever the type, by the rule
+ * of {@link Conversions}. All such access needs host memory and throws {@link
  * IllegalArgumentException}, naming the device, where the tensor lives elsewhere.
  */
 public final class Tensor {
-  /** Alignment in bytes of memory that {@link #allocate} gives: one cache line, one 512-bit vector. */
+  /**
+   * Alignment in bytes of memory that {@link #allocate} gives: one cache line, one 512-bit vector.
+   */
   public static final int ALIGNMENT = 64;
 
   /** Elements that one call of a conversion takes: its counter is an int. */
@@ -91,8 +93,14 @@ public final class Tensor {
     long misalignment = memory.address() % type.bytes();
     if (misalignment != 0) {
       throw new IllegalArgumentException(
-          "memory: expected alignment to " + type.bytes() + " bytes for " + type
-              + ", got address % " + type.bytes() + " = " + misalignment);
+          "memory: expected alignment to "
+              + type.bytes()
+              + " bytes for "
+              + type
+              + ", got address % "
+              + type.bytes()
+              + " = "
+              + misalignment);
     }
     long[] extents = shape.clone();
     long row = rowLength(extents);
@@ -103,8 +111,14 @@ public final class Tensor {
     }
     if (memory.byteSize() < needed) {
       throw new IllegalArgumentException(
-          "memory: expected at least " + needed + " bytes for " + type + " "
-              + Arrays.toString(extents) + ", got " + memory.byteSize());
+          "memory: expected at least "
+              + needed
+              + " bytes for "
+              + type
+              + " "
+              + Arrays.toString(extents)
+              + ", got "
+              + memory.byteSize());
     }
     return new Tensor(memory, type, extents, rowStride, device);
   }
@@ -154,7 +168,11 @@ public final class Tensor {
     Tensor tensor = allocate(arena, type, shape);
     if (tensor.size() != length) {
       throw new IllegalArgumentException(
-          "values: expected " + tensor.size() + " for shape " + Arrays.toString(shape) + ", got "
+          "values: expected "
+              + tensor.size()
+              + " for shape "
+              + Arrays.toString(shape)
+              + ", got "
               + length);
     }
     MemorySegment.copy(array, 0, tensor.memory, layout, 0, length);
@@ -279,7 +297,11 @@ public final class Tensor {
   private long offset(long[] index) {
     if (index.length != shape.length) {
       throw new IllegalArgumentException(
-          "index: expected " + shape.length + " numbers for " + this + ", got "
+          "index: expected "
+              + shape.length
+              + " numbers for "
+              + this
+              + ", got "
               + Arrays.toString(index));
     }
     long row = 0;

@@ -14,9 +14,9 @@ import jdk.incubator.vector.VectorSpecies;
 import org.quern.runtime.NativeViews;
 
 /**
- * The conversions on integer lanes: the Vector API has no half-precision type. C2 of JDK 25 does not
- * vectorise the scalar loops over two segments, for it cannot know that they do not overlap. The
- * tail goes to the scalar kernels, which give the same bits.
+ * The conversions on integer lanes: the Vector API has no half-precision type. C2 of JDK 25 does
+ * not vectorise the scalar loops over two segments, for it cannot know that they do not overlap.
+ * The tail is converted one element at a time, to the same bits.
  */
 final class VectorConversionKernels implements ConversionKernels {
   static final VectorConversionKernels INSTANCE = new VectorConversionKernels();
@@ -60,18 +60,13 @@ final class VectorConversionKernels implements ConversionKernels {
               ShortVector.fromMemorySegment(SHORTS, from, srcOffset + 2L * i, LITTLE_ENDIAN)
                   .convertShape(VectorOperators.S2I, INTS, 0);
       IntVector magnitude = half.and(0x7fff).lanewise(VectorOperators.LSHL, 13);
-      VectorMask<Integer> special =
-          magnitude.compare(VectorOperators.GE, HALF_INFINITY << 13);
+      VectorMask<Integer> special = magnitude.compare(VectorOperators.GE, HALF_INFINITY << 13);
       VectorMask<Integer> nan = magnitude.compare(VectorOperators.GT, HALF_INFINITY << 13);
       VectorMask<Integer> tiny = magnitude.compare(VectorOperators.LT, 1 << 23);
       // A subnormal half, put behind the leading one of 2^-14, is 2^-14 too large: the difference
       // is exact and never meets a subnormal float, which some CPUs handle a hundred times slower.
       IntVector subnormal =
-          magnitude
-              .add(MIN_NORMAL_HALF)
-              .reinterpretAsFloats()
-              .sub(0x1p-14f)
-              .reinterpretAsInts();
+          magnitude.add(MIN_NORMAL_HALF).reinterpretAsFloats().sub(0x1p-14f).reinterpretAsInts();
       IntVector bits =
           magnitude
               .add(REBIAS)
@@ -81,8 +76,10 @@ final class VectorConversionKernels implements ConversionKernels {
               .or(half.and(SIGN));
       bits.intoMemorySegment(to, dstOffset + 4L * i, LITTLE_ENDIAN);
     }
-    ScalarConversionKernels.INSTANCE.halfToFloat(
-        src, srcOffset + 2L * bound, dst, dstOffset + 4L * bound, n - bound);
+    for (int i = bound; i < n; i++) {
+      float value = Elements.halfToFloat(from.get(Elements.I16, srcOffset + 2L * i));
+      to.set(Elements.F32, dstOffset + 4L * i, value);
+    }
   }
 
   @Override
@@ -106,8 +103,7 @@ final class VectorConversionKernels implements ConversionKernels {
       // Adding 0.5 makes the FPU round to a multiple of the smallest half, ties to even.
       IntVector subnormal =
           magnitude.reinterpretAsFloats().add(0.5f).reinterpretAsInts().sub(ONE_HALF);
-      IntVector nan =
-          magnitude.lanewise(VectorOperators.LSHR, 13).and(0x3ff).or(HALF_NAN);
+      IntVector nan = magnitude.lanewise(VectorOperators.LSHR, 13).and(0x3ff).or(HALF_NAN);
       IntVector half =
           normal
               .blend(subnormal, magnitude.compare(VectorOperators.LT, MIN_NORMAL_HALF))
@@ -116,8 +112,10 @@ final class VectorConversionKernels implements ConversionKernels {
       ((ShortVector) half.convertShape(VectorOperators.I2S, SHORTS, 0))
           .intoMemorySegment(to, dstOffset + 2L * i, LITTLE_ENDIAN);
     }
-    ScalarConversionKernels.INSTANCE.floatToHalf(
-        src, srcOffset + 4L * bound, dst, dstOffset + 2L * bound, n - bound);
+    for (int i = bound; i < n; i++) {
+      short half = Elements.floatToHalf(from.get(Elements.F32, srcOffset + 4L * i));
+      to.set(Elements.I16, dstOffset + 2L * i, half);
+    }
   }
 
   @Override
@@ -136,8 +134,10 @@ final class VectorConversionKernels implements ConversionKernels {
       bits.lanewise(VectorOperators.OR, FLOAT_QUIET, nan)
           .intoMemorySegment(to, dstOffset + 4L * i, LITTLE_ENDIAN);
     }
-    ScalarConversionKernels.INSTANCE.bfloatToFloat(
-        src, srcOffset + 2L * bound, dst, dstOffset + 4L * bound, n - bound);
+    for (int i = bound; i < n; i++) {
+      float value = Elements.bfloatToFloat(from.get(Elements.I16, srcOffset + 2L * i));
+      to.set(Elements.F32, dstOffset + 4L * i, value);
+    }
   }
 
   @Override
@@ -159,8 +159,10 @@ final class VectorConversionKernels implements ConversionKernels {
       ((ShortVector) bfloat.convertShape(VectorOperators.I2S, SHORTS, 0))
           .intoMemorySegment(to, dstOffset + 2L * i, LITTLE_ENDIAN);
     }
-    ScalarConversionKernels.INSTANCE.floatToBfloat(
-        src, srcOffset + 4L * bound, dst, dstOffset + 2L * bound, n - bound);
+    for (int i = bound; i < n; i++) {
+      short bfloat = Elements.floatToBfloat(from.get(Elements.F32, srcOffset + 4L * i));
+      to.set(Elements.I16, dstOffset + 2L * i, bfloat);
+    }
   }
 
   @Override
@@ -175,8 +177,9 @@ final class VectorConversionKernels implements ConversionKernels {
                   .convertShape(VectorOperators.D2F, HALF_FLOATS, 0))
           .intoMemorySegment(to, dstOffset + 4L * i, LITTLE_ENDIAN);
     }
-    ScalarConversionKernels.INSTANCE.doubleToFloat(
-        src, srcOffset + 8L * bound, dst, dstOffset + 4L * bound, n - bound);
+    for (int i = bound; i < n; i++) {
+      to.set(Elements.F32, dstOffset + 4L * i, (float) from.get(Elements.F64, srcOffset + 8L * i));
+    }
   }
 
   @Override
@@ -191,7 +194,8 @@ final class VectorConversionKernels implements ConversionKernels {
                   .convertShape(VectorOperators.F2D, DOUBLES, 0))
           .intoMemorySegment(to, dstOffset + 8L * i, LITTLE_ENDIAN);
     }
-    ScalarConversionKernels.INSTANCE.floatToDouble(
-        src, srcOffset + 4L * bound, dst, dstOffset + 8L * bound, n - bound);
+    for (int i = bound; i < n; i++) {
+      to.set(Elements.F64, dstOffset + 8L * i, from.get(Elements.F32, srcOffset + 4L * i));
+    }
   }
 }

@@ -6,7 +6,9 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import java.io.File;
 import java.io.IOException;
+import java.net.URISyntaxException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -65,10 +67,42 @@ class AtomicFileTest {
     assertEquals("x", Files.readString(link));
   }
 
+  /** As after Ctrl-C: the process ends in order, but nobody closes the file. */
+  @Test
+  void aProcessThatExitsLeavesNothingBehind() throws Exception {
+    Path file = Files.writeString(directory.resolve("file"), "old");
+    String classes = location(AtomicFile.class) + File.pathSeparator + location(Exit.class);
+    String java = Path.of(System.getProperty("java.home"), "bin", "java").toString();
+    Process process =
+        new ProcessBuilder(java, "-cp", classes, Exit.class.getName(), file.toString())
+            .inheritIO()
+            .start();
+    assertEquals(3, process.waitFor());
+    assertEquals("old", Files.readString(file));
+    assertEquals(List.of(file), list());
+  }
+
+  /** Starts a file and exits. */
+  static final class Exit {
+    private Exit() {}
+
+    public static void main(String[] arguments) throws IOException {
+      AtomicFile atomic = AtomicFile.create(Path.of(arguments[0]));
+      Files.writeString(atomic.path(), "new");
+      System.exit(Files.exists(atomic.path()) ? 3 : 4);
+    }
+  }
+
+  private static Path location(Class<?> type) throws URISyntaxException {
+    return Path.of(type.getProtectionDomain().getCodeSource().getLocation().toURI());
+  }
+
   @Test
   void impossibleDestinationsAreNamed() throws IOException {
     assertMessage(directory, "expected the name of a file to write, got a directory");
-    assertMessage(directory.resolve("none/file"), "the directory " + directory.resolve("none") + " does not exist");
+    assertMessage(
+        directory.resolve("none/file"),
+        "the directory " + directory.resolve("none") + " does not exist");
     assertTrue(list().isEmpty());
   }
 

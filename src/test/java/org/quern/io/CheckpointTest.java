@@ -46,7 +46,8 @@ class CheckpointTest {
         assertEquals(List.of("b", "a", "c"), List.copyOf(checkpoint.names()));
         assertEquals(index, checkpoint.index());
         assertEquals(
-            List.of(directory.resolve("config.json"), directory.resolve("tokenizer.json")), checkpoint.companions());
+            List.of(directory.resolve("config.json"), directory.resolve("tokenizer.json")),
+            checkpoint.companions());
         assertEquals(SECOND, checkpoint.shardOf("c").path().getFileName().toString());
         assertEquals('a', checkpoint.load("a", arena).memory().get(ValueLayout.JAVA_FLOAT, 0));
         assertEquals(
@@ -65,7 +66,9 @@ class CheckpointTest {
     shard("other.safetensors", "a");
     assertRejected(
         directory,
-        directory.resolve("other.safetensors") + ": tensor \"a\": expected in one shard, but " + directory.resolve(FIRST)
+        directory.resolve("other.safetensors")
+            + ": tensor \"a\": expected in one shard, but "
+            + directory.resolve(FIRST)
             + " has it too; open a single file, or add an index that lists the shards");
   }
 
@@ -85,36 +88,61 @@ class CheckpointTest {
   @Test
   void anIndexThatDisagreesIsRejected() throws IOException {
     Path index = index(Map.of("a", FIRST, "b", FIRST, "c", "none.safetensors"));
-    assertRejected(index, index + ": weight_map: the shard \"" + directory.resolve("none.safetensors") + "\" is missing");
+    assertRejected(
+        index,
+        index
+            + ": weight_map: the shard \""
+            + directory.resolve("none.safetensors")
+            + "\" is missing");
     index(Map.of("a", FIRST, "b", FIRST, "c", FIRST));
     assertRejected(
-        directory, directory.resolve(FIRST) + ": expected a tensor \"c\" as the index says, found none");
+        directory,
+        directory.resolve(FIRST) + ": expected a tensor \"c\" as the index says, found none");
     index(Map.of("a", FIRST, "b", SECOND, "c", SECOND));
     assertRejected(
         directory,
-        directory.resolve(FIRST) + ": tensor \"b\": expected in " + directory.resolve(SECOND) + " as the index says");
+        directory.resolve(FIRST)
+            + ": tensor \"b\": expected in "
+            + directory.resolve(SECOND)
+            + " as the index says");
     index(Map.of("a", FIRST, "c", SECOND));
-    assertRejected(directory, directory.resolve(FIRST) + ": tensor \"b\": expected to be listed in " + index);
+    assertRejected(
+        directory, directory.resolve(FIRST) + ": tensor \"b\": expected to be listed in " + index);
     shard(SECOND, "c", "a");
     index(Map.of("a", FIRST, "b", FIRST, "c", SECOND));
     assertRejected(
         directory,
-        directory.resolve(SECOND) + ": tensor \"a\": expected in one shard, but " + directory.resolve(FIRST) + " has it too");
+        directory.resolve(SECOND)
+            + ": tensor \"a\": expected in one shard, but "
+            + directory.resolve(FIRST)
+            + " has it too");
     Files.copy(index, directory.resolve("second.safetensors.index.json"));
     assertRejected(
         directory,
-        directory + ": expected one index, got several; name the one to open:"
+        directory
+            + ": expected one index, got several; name the one to open:"
             + " [model.safetensors.index.json, second.safetensors.index.json]");
   }
 
   @ParameterizedTest
-  @ValueSource(strings = {"../model.safetensors", "a/../../model.safetensors", "/model.safetensors", "./x", "..", "", "a\0b"})
+  @ValueSource(
+      strings = {
+        "../model.safetensors",
+        "a/../../model.safetensors",
+        "/model.safetensors",
+        "./x",
+        "..",
+        "",
+        "a\0b"
+      })
   void aShardMayNotLeaveTheDirectory(String name) throws IOException {
     Path index = index(Map.of("a", name));
     assertRejected(
         index,
-        index + ": weight_map: tensor \"a\": expected a file in the directory of the index, got \""
-            + name.replace("\0", "\\u0000") + "\"");
+        index
+            + ": weight_map: tensor \"a\": expected a file in the directory of the index, got \""
+            + name.replace("\0", "\\u0000")
+            + "\"");
   }
 
   @Test
@@ -122,7 +150,8 @@ class CheckpointTest {
     Path index = directory.resolve("model.safetensors.index.json");
     for (String document : List.of("{}", "{\"weight_map\":[]}", "{\"weight_map\":{}}")) {
       Files.writeString(index, document);
-      assertRejected(index, index + ": weight_map: expected an object of tensor names to shard files");
+      assertRejected(
+          index, index + ": weight_map: expected an object of tensor names to shard files");
     }
     Files.writeString(index, "{\"weight_map\":{\"a\":1}}");
     assertRejected(index, index + ": weight_map: tensor \"a\": expected the name of a shard");
@@ -138,11 +167,14 @@ class CheckpointTest {
   }
 
   private static void assertRejected(Path model, String message) {
-    assertEquals(message, assertThrows(FormatException.class, () -> Checkpoint.open(model)).getMessage());
+    assertEquals(
+        message, assertThrows(FormatException.class, () -> Checkpoint.open(model)).getMessage());
   }
 
   private static List<String> shardNames(Checkpoint checkpoint) {
-    return checkpoint.shards().stream().map(shard -> shard.path().getFileName().toString()).toList();
+    return checkpoint.shards().stream()
+        .map(shard -> shard.path().getFileName().toString())
+        .toList();
   }
 
   /** A shard of tensors that hold the first letter of their name. */

@@ -24,7 +24,10 @@ class CsvTest {
 
   @Test
   void fieldsAreReachedByRowAndColumn() throws IOException {
-    Csv table = Csv.read(file("\ufeffpattern,ratio\r\n\"a,\"\"b\"\"\nc\",0.5\r\n\r\nx,-.25e1\n"), List.of("pattern", "ratio"));
+    Csv table =
+        Csv.read(
+            file("\ufeffpattern,ratio\r\n\"a,\"\"b\"\"\nc\",0.5\r\n\r\nx,-.25e1\n"),
+            List.of("pattern", "ratio"));
     assertEquals(List.of("pattern", "ratio"), table.header());
     assertEquals(2, table.size());
     assertEquals("a,\"b\"\nc", table.text(0, "pattern"));
@@ -48,9 +51,11 @@ class CsvTest {
   @ValueSource(strings = {"", " 1", "1d", "0x1p3", "NaN", "Infinity", "1e999", "1,5", "--1", "."})
   void whatIsNoNumberIsNamed(String text) throws IOException {
     Path file = file("name,value\nx,\"" + text + "\"\n");
-    FormatException error = assertThrows(FormatException.class, () -> Csv.read(file).number(0, "value"));
+    FormatException error =
+        assertThrows(FormatException.class, () -> Csv.read(file).number(0, "value"));
     assertEquals(
-        file + ": line 2, column 2 (value): expected a finite number, got \"" + text + "\"", error.getMessage());
+        file + ": line 2, column 2 (value): expected a finite number, got \"" + text + "\"",
+        error.getMessage());
   }
 
   @ParameterizedTest
@@ -69,29 +74,37 @@ class CsvTest {
       })
   void malformedTablesAreRejected(String text, String message) throws IOException {
     Path file = file(text.replace(';', '\n'));
-    FormatException error = assertThrows(FormatException.class, () -> Csv.read(file, List.of("a", "b")));
+    FormatException error =
+        assertThrows(FormatException.class, () -> Csv.read(file, List.of("a", "b")));
     assertEquals(file + ": " + message, error.getMessage());
   }
 
   @Test
   void malformedUtf8IsRejected() throws IOException {
-    Path file = Files.write(directory.resolve("latin.csv"), "a\n\u00e9\n".getBytes(StandardCharsets.ISO_8859_1));
+    Path file =
+        Files.write(
+            directory.resolve("latin.csv"), "a\n\u00e9\n".getBytes(StandardCharsets.ISO_8859_1));
     FormatException error = assertThrows(FormatException.class, () -> Csv.read(file));
     assertEquals(file + ": expected UTF-8 behind line 0", error.getMessage());
   }
 
-  /** The classes of this library alone, without its optional dependency, as a user may have them. */
+  /**
+   * The classes of this library alone, without its optional dependency, as a user may have them.
+   */
   @Test
   void anAbsentLibraryIsNamed() throws Exception {
     URL classes = Csv.class.getProtectionDomain().getCodeSource().getLocation();
-    // The platform loader would find the library in the application's modules; the boot loader does not.
+    // The platform loader would find the library in the application's modules; the boot loader does
+    // not.
     try (URLClassLoader alone = new URLClassLoader(new URL[] {classes}, null)) {
       Path file = file("a\n");
       var read = alone.loadClass(Csv.class.getName()).getMethod("read", Path.class);
-      Throwable error = assertThrows(InvocationTargetException.class, () -> read.invoke(null, file)).getCause();
+      Throwable error =
+          assertThrows(InvocationTargetException.class, () -> read.invoke(null, file)).getCause();
       assertInstanceOf(IllegalStateException.class, error);
       assertEquals(
-          file + ": reading CSV needs the library de.siegmar:fastcsv (4.1.0) on the class or module path",
+          file
+              + ": reading CSV needs the library de.siegmar:fastcsv (4.1.0) on the class or module path",
           error.getMessage());
     }
   }

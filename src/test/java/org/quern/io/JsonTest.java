@@ -24,7 +24,8 @@ class JsonTest {
 
   @Test
   void aDocumentComesBackAsATree() throws IOException {
-    JsonObject object = Json.readObject(file("{\"a\": [1, 2.5, null, true, \"x\\u00e9\"],\n \"b\": {}}"));
+    JsonObject object =
+        Json.readObject(file("{\"a\": [1, 2.5, null, true, \"x\\u00e9\"],\n \"b\": {}}"));
     assertEquals("[1,2.5,null,true,\"x\u00e9\"]", object.get("a").toString());
     assertTrue(object.getAsJsonObject("b").isEmpty());
   }
@@ -33,11 +34,15 @@ class JsonTest {
   void numbersAreExact() throws IOException {
     assertEquals(Long.MIN_VALUE, read("-9223372036854775808").getAsLong());
     assertEquals("9223372036854775808", read("9223372036854775808").getAsBigInteger().toString());
-    assertEquals(Double.doubleToRawLongBits(-0.0), Double.doubleToRawLongBits(read("-0").getAsDouble()));
+    assertEquals(
+        Double.doubleToRawLongBits(-0.0), Double.doubleToRawLongBits(read("-0").getAsDouble()));
     assertEquals(Double.MIN_VALUE, read("4.9e-324").getAsDouble());
     // Halfway between two doubles, and a last digit that decides.
-    assertEquals(1.0, read("1.00000000000000011102230246251565404236316680908203125").getAsDouble());
-    assertEquals(Math.nextUp(1.0), read("1.00000000000000011102230246251565404236316680908203126").getAsDouble());
+    assertEquals(
+        1.0, read("1.00000000000000011102230246251565404236316680908203125").getAsDouble());
+    assertEquals(
+        Math.nextUp(1.0),
+        read("1.00000000000000011102230246251565404236316680908203126").getAsDouble());
     SplittableRandom random = new SplittableRandom(11);
     for (int i = 0; i < 10_000; i++) {
       double value = Double.longBitsToDouble(random.nextLong());
@@ -75,7 +80,8 @@ class JsonTest {
       Json.read(file);
     } else {
       String message = assertThrows(FormatException.class, () -> Json.read(file)).getMessage();
-      assertEquals(file + ": line 1 column 257: malformed JSON: Nesting limit 255 reached", message);
+      assertEquals(
+          file + ": line 1 column 257: malformed JSON: Nesting limit 255 reached", message);
     }
   }
 
@@ -85,14 +91,19 @@ class JsonTest {
     assertEquals(
         empty + ": line 1 column 1: the document ends too early",
         assertThrows(FormatException.class, () -> Json.read(empty)).getMessage());
-    Path latin = Files.write(directory.resolve("latin.json"), "[\"\u00e9\"]".getBytes(StandardCharsets.ISO_8859_1));
+    Path latin =
+        Files.write(
+            directory.resolve("latin.json"), "[\"\u00e9\"]".getBytes(StandardCharsets.ISO_8859_1));
     String message = assertThrows(FormatException.class, () -> Json.read(latin)).getMessage();
     assertTrue(message.endsWith("expected UTF-8"), message);
   }
 
   @Test
   void whatIsWrittenIsReadBack() throws IOException {
-    JsonObject object = Json.readObject(file("{\"<a>\": [1, -0.0, 1e-300, 12345678901234567890, null], \"b\": {\"c\": \"\\n\"}}"));
+    JsonObject object =
+        Json.readObject(
+            file(
+                "{\"<a>\": [1, -0.0, 1e-300, 12345678901234567890, null], \"b\": {\"c\": \"\\n\"}}"));
     Path copy = directory.resolve("copy.json");
     Json.write(copy, object);
     assertEquals(object, Json.read(copy));

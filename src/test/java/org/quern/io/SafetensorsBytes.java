@@ -30,7 +30,9 @@ final class SafetensorsBytes {
 
   /** A name of characters that JSON must escape, beyond ASCII, and beyond 16 bits. */
   static String randomName(SplittableRandom random) {
-    int[] alphabet = {'a', '.', '_', '0', ' ', '"', '\\', '/', '\n', '\t', 0, 0x7f, 0xe9, 0x2028, 0x4e2d, 0x1f600};
+    int[] alphabet = {
+      'a', '.', '_', '0', ' ', '"', '\\', '/', '\n', '\t', 0, 0x7f, 0xe9, 0x2028, 0x4e2d, 0x1f600
+    };
     StringBuilder name = new StringBuilder();
     for (int i = random.nextInt(12); i > 0; i--) {
       name.appendCodePoint(alphabet[random.nextInt(alphabet.length)]);

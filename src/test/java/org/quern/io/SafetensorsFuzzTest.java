@@ -15,22 +15,24 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 
 /**
- * Any bytes are either a file whose header keeps its promises, or rejected by a {@link FormatException} of one line. A
- * plain test run checks the seeds; {@code mvn test -Pfuzz} mutates them, guided by coverage, for the time of
- * {@code -Dquern.fuzz.duration=1m}.
+ * Any bytes are either a file whose header keeps its promises, or rejected by a {@link
+ * FormatException} of one line. A plain test run checks the seeds; {@code mvn test -Pfuzz} mutates
+ * them, guided by coverage, for the time of {@code -Dquern.fuzz.duration=1m}.
  */
 class SafetensorsFuzzTest {
   /** Files on both sides of every check, for the mutations to start from. */
   static Stream<byte[]> seeds() {
     Stream<byte[]> rejected =
         SafetensorsHeaderTest.rejected()
-            .map(arguments -> SafetensorsBytes.file((String) arguments.get()[0], (int) arguments.get()[1]))
+            .map(arguments ->
+                SafetensorsBytes.file((String) arguments.get()[0], (int) arguments.get()[1]))
             .filter(file -> file.length < 1000);
     Stream<byte[]> accepted =
         Stream.of(
             SafetensorsBytes.file("{}", 0),
             SafetensorsBytes.file("{\"__metadata__\":{\"format\":\"pt\"}}   ", 0),
-            SafetensorsBytes.file("{\"a\":{\"dtype\":\"F32\",\"shape\":[2,3],\"data_offsets\":[0,24]}}", 24),
+            SafetensorsBytes.file(
+                "{\"a\":{\"dtype\":\"F32\",\"shape\":[2,3],\"data_offsets\":[0,24]}}", 24),
             SafetensorsBytes.file(
                 "{\"a\":{\"dtype\":\"F4\",\"shape\":[2],\"data_offsets\":[8,9]},"
                     + "\"b\":{\"dtype\":\"F64\",\"shape\":[],\"data_offsets\":[0,8]},"
@@ -61,14 +63,17 @@ class SafetensorsFuzzTest {
       end--;
     }
     byte[] copy = Arrays.copyOf(file, Math.max(Long.BYTES, file.length));
-    System.arraycopy(SafetensorsBytes.length(Math.max(0, end - Long.BYTES)), 0, copy, 0, Long.BYTES);
+    System.arraycopy(
+        SafetensorsBytes.length(Math.max(0, end - Long.BYTES)), 0, copy, 0, Long.BYTES);
     return copy;
   }
 
   private static void check(byte[] file) throws IOException {
     SafetensorsHeader header;
     try {
-      header = SafetensorsHeader.read("fuzz", Channels.newChannel(new ByteArrayInputStream(file)), file.length);
+      header =
+          SafetensorsHeader.read(
+              "fuzz", Channels.newChannel(new ByteArrayInputStream(file)), file.length);
     } catch (FormatException e) {
       String message = e.getMessage();
       assertTrue(message.startsWith("fuzz: ") && message.length() < 1100, message);
@@ -91,7 +96,8 @@ class SafetensorsFuzzTest {
       int begin = (int) (entry.begin() - header.dataBegin());
       int end = (int) (entry.end() - header.dataBegin());
       for (int i = begin; i < end; i++) {
-        boolean shared = entries.stream().anyMatch(other -> other != entry && other.sharesBytesWith(entry));
+        boolean shared =
+            entries.stream().anyMatch(other -> other != entry && other.sharesBytesWith(entry));
         assertTrue(!covered[i] || shared, () -> "overlap at " + entry);
       }
       Arrays.fill(covered, begin, end, true);

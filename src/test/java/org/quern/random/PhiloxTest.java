@@ -22,12 +22,7 @@ class PhiloxTest {
   @Test
   void knownAnswers() {
     assertBlock(
-        new int[] {0, 0, 0, 0},
-        new int[] {0, 0},
-        0x6627e8d5,
-        0xe169c58d,
-        0xbc57ac4c,
-        0x9b00dbd8);
+        new int[] {0, 0, 0, 0}, new int[] {0, 0}, 0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8);
     assertBlock(
         new int[] {-1, -1, -1, -1},
         new int[] {-1, -1},

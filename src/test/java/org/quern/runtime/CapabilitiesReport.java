@@ -18,8 +18,7 @@ final class CapabilitiesReport {
         System.out.println("vector=" + vector.available());
         System.out.println("reason=" + vector.reason());
         System.out.println("bits=" + found.vectorBits());
-        System.out.println(
-            "chosen=" + found.choose(EnumSet.of(Tier.SCALAR, Tier.VECTOR), null));
+        System.out.println("chosen=" + found.choose(EnumSet.of(Tier.SCALAR, Tier.VECTOR), null));
       } catch (IllegalArgumentException | IllegalStateException e) {
         System.out.println("error" + attempt + "=" + e);
       }

@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import java.io.File;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -34,8 +35,7 @@ class CapabilityProbeTest {
   void childWithoutModuleNamesTheFlag() throws Exception {
     Map<String, String> report = child();
     assertScalar(report, "--add-modules jdk.incubator.vector");
-    assertTrue(
-        report.get("stderr").contains("Quern runs its scalar tier"), report.get("stderr"));
+    assertTrue(report.get("stderr").contains("Quern runs its scalar tier"), report.get("stderr"));
     assertEquals(1, report.get("stderr").split("Quern runs", -1).length - 1, "log lines");
   }
 
@@ -109,6 +109,13 @@ class CapabilityProbeTest {
   }
 
   @Test
+  void theVmTellsEnoughToDoWithoutATrial() {
+    for (String flag : List.of("UseCompiler", "TieredStopAtLevel", "UseFMA", "MaxVectorSize")) {
+      assertNotNull(VmFlags.read(flag), flag);
+    }
+  }
+
+  @Test
   void modelOfTheCpuIsNamed() {
     assertFalse(Capabilities.get().cpu().isBlank());
   }
@@ -127,7 +134,8 @@ class CapabilityProbeTest {
     command.addAll(List.of(flags));
     command.add("-cp");
     command.add(
-        location(Capabilities.class) + java.io.File.pathSeparator
+        location(Capabilities.class)
+            + File.pathSeparator
             + Path.of("target", "test-classes").toAbsolutePath());
     command.add(CapabilitiesReport.class.getName());
     Process process = new ProcessBuilder(command).start();

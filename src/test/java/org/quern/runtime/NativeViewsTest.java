@@ -20,8 +20,7 @@ class NativeViewsTest {
       assertEquals(40, view.byteSize());
       view.set(ValueLayout.JAVA_INT, 36, 7);
       assertEquals(7, segment.get(ValueLayout.JAVA_INT, 36));
-      assertThrows(
-          IndexOutOfBoundsException.class, () -> view.get(ValueLayout.JAVA_INT, 40));
+      assertThrows(IndexOutOfBoundsException.class, () -> view.get(ValueLayout.JAVA_INT, 40));
     }
   }
 

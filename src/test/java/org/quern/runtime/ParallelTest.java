@@ -5,9 +5,11 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTimeoutPreemptively;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import com.sun.management.ThreadMXBean;
 import java.lang.management.ManagementFactory;
 import java.time.Duration;
 import java.util.List;
+import java.util.Random;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.CountDownLatch;
@@ -17,6 +19,7 @@ import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicIntegerArray;
 import java.util.concurrent.atomic.AtomicLong;
+import java.util.stream.IntStream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -57,7 +60,10 @@ class ParallelTest {
   void hugeRangesDoNotOverflow() {
     AtomicLong last = new AtomicLong();
     Parallel.forRanges(
-        Long.MAX_VALUE, Long.MAX_VALUE / 2, 2, (from, to, worker) -> last.accumulateAndGet(to, Math::max));
+        Long.MAX_VALUE,
+        Long.MAX_VALUE / 2,
+        2,
+        (from, to, worker) -> last.accumulateAndGet(to, Math::max));
     assertEquals(Long.MAX_VALUE, last.get());
   }
 
@@ -163,7 +169,7 @@ class ParallelTest {
   void aBusyPoolDoesNotStallTheCaller() throws Exception {
     CountDownLatch release = new CountDownLatch(1);
     List<ForkJoinTask<?>> hogs =
-        java.util.stream.IntStream.range(0, ForkJoinPool.getCommonPoolParallelism() + 2)
+        IntStream.range(0, ForkJoinPool.getCommonPoolParallelism() + 2)
             .<ForkJoinTask<?>>mapToObj(
                 i ->
                     ForkJoinPool.commonPool()
@@ -199,12 +205,13 @@ class ParallelTest {
   @Test
   void floatSumsHaveTheSameBitsForAnyNumberOfThreads() {
     long seed = System.nanoTime();
-    java.util.Random random = new java.util.Random(seed);
+    Random random = new Random(seed);
     for (int n : new int[] {1, 2, 31, 32, 33, 1000, 4099}) {
       double[] values = random.doubles(n).map(x -> Math.exp(40 * (x - 0.5))).toArray();
       double expected = tree(values, 0, n, 32);
       for (int threads : new int[] {1, 2, 3, 7}) {
-        double sum = Parallel.reduce(n, 32, threads, (from, to) -> sum(values, from, to), Double::sum);
+        double sum =
+            Parallel.reduce(n, 32, threads, (from, to) -> sum(values, from, to), Double::sum);
         assertEquals(
             Double.doubleToLongBits(expected),
             Double.doubleToLongBits(sum),
@@ -233,7 +240,8 @@ class ParallelTest {
 
   @Test
   void combineKeepsTheOrderOfChunks() {
-    String joined = Parallel.reduce(26, 1, 4, (from, to) -> "" + (char) ('a' + from), String::concat);
+    String joined =
+        Parallel.reduce(26, 1, 4, (from, to) -> "" + (char) ('a' + from), String::concat);
     assertEquals("abcdefghijklmnopqrstuvwxyz", joined);
   }
 
@@ -244,8 +252,7 @@ class ParallelTest {
 
   @Test
   void oneThreadAllocatesNothing() {
-    com.sun.management.ThreadMXBean threads =
-        (com.sun.management.ThreadMXBean) ManagementFactory.getThreadMXBean();
+    ThreadMXBean threads = (ThreadMXBean) ManagementFactory.getThreadMXBean();
     long[] total = new long[1];
     Parallel.RangeBody body = (from, to, worker) -> total[0] += to - from;
     long before = 0;

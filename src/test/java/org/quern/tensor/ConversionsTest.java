@@ -4,15 +4,19 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import com.sun.management.ThreadMXBean;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.lang.management.ManagementFactory;
 import java.math.BigDecimal;
 import java.util.ArrayList;
 import java.util.EnumSet;
 import java.util.List;
 import java.util.Random;
+import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.function.Executable;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.MethodSource;
@@ -157,11 +161,30 @@ class ConversionsTest {
     long seed = System.nanoTime();
     Random random = new Random(seed);
     float[] special = {
-      0f, -0f, Float.MIN_VALUE, -Float.MIN_VALUE, Float.MIN_NORMAL, Float.MAX_VALUE,
-      -Float.MAX_VALUE, Float.POSITIVE_INFINITY, Float.NEGATIVE_INFINITY, 65504f, 65519.996f,
-      65520f, 65536f, -65520f, 0x1p-24f, 0x1p-25f, 0x1.000002p-25f, 0x1p-14f, 0x1.ffcp-15f,
-      Float.NaN, Float.intBitsToFloat(0x7f800001), Float.intBitsToFloat(0xff800001),
-      Float.intBitsToFloat(0xffc12345), Float.intBitsToFloat(0x7fffffff)
+      0f,
+      -0f,
+      Float.MIN_VALUE,
+      -Float.MIN_VALUE,
+      Float.MIN_NORMAL,
+      Float.MAX_VALUE,
+      -Float.MAX_VALUE,
+      Float.POSITIVE_INFINITY,
+      Float.NEGATIVE_INFINITY,
+      65504f,
+      65519.996f,
+      65520f,
+      65536f,
+      -65520f,
+      0x1p-24f,
+      0x1p-25f,
+      0x1.000002p-25f,
+      0x1p-14f,
+      0x1.ffcp-15f,
+      Float.NaN,
+      Float.intBitsToFloat(0x7f800001),
+      Float.intBitsToFloat(0xff800001),
+      Float.intBitsToFloat(0xffc12345),
+      Float.intBitsToFloat(0x7fffffff)
     };
     for (DType type : NARROW) {
       float[] inputs = new float[4096];
@@ -223,9 +246,20 @@ class ConversionsTest {
     List<Double> inputs =
         new ArrayList<>(
             List.of(
-                0.0, -0.0, Double.MIN_VALUE, -Double.MIN_VALUE, Double.MAX_VALUE, 1e-40, 0x1p-25,
-                Math.nextUp(0x1p-25), 65520.0, Math.nextDown(65520.0), 0x1.ffp127,
-                Math.nextDown(0x1.ffp127), 0x1p-134, Math.nextUp(0x1p-134)));
+                0.0,
+                -0.0,
+                Double.MIN_VALUE,
+                -Double.MIN_VALUE,
+                Double.MAX_VALUE,
+                1e-40,
+                0x1p-25,
+                Math.nextUp(0x1p-25),
+                65520.0,
+                Math.nextDown(65520.0),
+                0x1.ffp127,
+                Math.nextDown(0x1.ffp127),
+                0x1p-134,
+                Math.nextUp(0x1p-134)));
     for (int low = 0; low < infinity(type); low += 7) {
       double middle = value(type, low).add(value(type, low + 1)).doubleValue() / 2;
       inputs.addAll(List.of(middle, -Math.nextUp(middle), Math.nextDown(middle)));
@@ -243,8 +277,24 @@ class ConversionsTest {
       long tie = (1L << 62) + (1L << 54);
       for (long input :
           new long[] {
-            0, 1, -1, 2049, 2051, -2051, 65519, 65520, tie, tie + 1, tie - 1, -tie, -tie - 1,
-            -tie + 1, 3 * tie / 2, Long.MAX_VALUE, Long.MAX_VALUE - 1, Long.MIN_VALUE
+            0,
+            1,
+            -1,
+            2049,
+            2051,
+            -2051,
+            65519,
+            65520,
+            tie,
+            tie + 1,
+            tie - 1,
+            -tie,
+            -tie - 1,
+            -tie + 1,
+            3 * tie / 2,
+            Long.MAX_VALUE,
+            Long.MAX_VALUE - 1,
+            Long.MIN_VALUE
           }) {
         one.setLong(input, 0);
         assertEquals(
@@ -268,8 +318,7 @@ class ConversionsTest {
       for (int i = 0; i < n; i++) {
         double value = random.nextGaussian() * Math.scalb(1.0, random.nextInt(400) - 200);
         double[] special = {0.0, -0.0, Double.NaN, Double.NEGATIVE_INFINITY, 1e300, 0x1p-149};
-        doubles.setAtIndex(
-            ValueLayout.JAVA_DOUBLE, i, i < special.length ? special[i] : value);
+        doubles.setAtIndex(ValueLayout.JAVA_DOUBLE, i, i < special.length ? special[i] : value);
       }
       Conversions.toFloat(tier, doubles, 0, DType.F64, floats, 0, n);
       Conversions.fromFloat(tier, floats, 0, back, 0, DType.F64, n);
@@ -312,8 +361,7 @@ class ConversionsTest {
             floats.fill((byte) 0x5a);
             Conversions.toFloat(tier, target, start, type, floats, offset, n);
             for (int i = 0; i < n; i++) {
-              assertEquals(
-                  i % 50, floats.get(ValueLayout.JAVA_FLOAT_UNALIGNED, offset + 4L * i));
+              assertEquals(i % 50, floats.get(ValueLayout.JAVA_FLOAT_UNALIGNED, offset + 4L * i));
             }
             for (long i = 0; i < offset; i++) {
               assertEquals(0x5a, floats.get(ValueLayout.JAVA_BYTE, i));
@@ -327,14 +375,41 @@ class ConversionsTest {
     }
   }
 
+  /** Loops over long runs make C2 compile early; the views must still be eliminated. */
+  @ParameterizedTest
+  @MethodSource("tiers")
+  void warmConversionsAllocateNothing(Tier tier) {
+    Assumptions.assumeTrue(
+        Capabilities.get().available().contains(Tier.VECTOR),
+        "only C2 eliminates the views; without it there is no vector tier");
+    ThreadMXBean threads = (ThreadMXBean) ManagementFactory.getThreadMXBean();
+    try (Arena arena = Arena.ofConfined()) {
+      int n = 4095;
+      MemorySegment floats = arena.allocate(4L * n, 64);
+      MemorySegment halves = arena.allocate(2L * n, 64);
+      double least = Double.MAX_VALUE;
+      // C2 compiles in the background, at its own pace.
+      for (int round = 0; round < 100 && least >= 1; round++) {
+        long before = threads.getCurrentThreadAllocatedBytes();
+        for (int i = 0; i < 2_000; i++) {
+          Conversions.toFloat(tier, halves, 0, DType.F16, floats, 0, n);
+          Conversions.fromFloat(tier, floats, 0, halves, 0, DType.F16, n);
+        }
+        long bytes = threads.getCurrentThreadAllocatedBytes() - before;
+        least = Math.min(least, bytes / 2_000.0);
+      }
+      assertTrue(least < 1, tier + ": bytes per round trip " + least);
+    }
+  }
+
   @Test
   void badRangesAndHeapMemoryAreRefused() {
     try (Arena arena = Arena.ofConfined()) {
       MemorySegment a = arena.allocate(16);
       MemorySegment b = arena.allocate(16);
       MemorySegment heap = MemorySegment.ofArray(new float[4]);
-      for (org.junit.jupiter.api.function.Executable call :
-          List.<org.junit.jupiter.api.function.Executable>of(
+      for (Executable call :
+          List.<Executable>of(
               () -> Conversions.toFloat(a, 0, DType.F16, b, 0, 5),
               () -> Conversions.toFloat(a, 12, DType.F16, b, 0, 3),
               () -> Conversions.toFloat(a, -1, DType.F16, b, 0, 1),

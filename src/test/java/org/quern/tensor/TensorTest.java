@@ -68,8 +68,8 @@ class TensorTest {
     }
     float[] expected = {0, 1, 2, 3, 10, 11, 12, 13, 20, 21, 22, 23};
     assertArrayEquals(expected, tensor.toFloatArray());
-    assertEquals(type == DType.I8 || type == DType.U8 ? 12 : 12L * type.bytes(),
-        tensor.memory().byteSize());
+    assertEquals(
+        type == DType.I8 || type == DType.U8 ? 12 : 12L * type.bytes(), tensor.memory().byteSize());
   }
 
   @Test
