@@ -1,5 +1,7 @@
 package org.quern.prune;
 
+import static java.lang.foreign.ValueLayout.JAVA_FLOAT;
+
 import java.io.Closeable;
 import java.io.IOException;
 import java.lang.foreign.Arena;
@@ -134,8 +136,9 @@ final class CalibrationFiles implements Closeable {
       norms = norms.to(DType.F32, arena);
     }
     if (source.entry.name().endsWith(SCALER_ROW)) {
+      MemorySegment values = norms.memory();
       for (long j = 0; j < norms.size(); j++) {
-        norms.setDouble(Math.sqrt(norms.getDouble(j)), j);
+        values.setAtIndex(JAVA_FLOAT, j, (float) Math.sqrt(values.getAtIndex(JAVA_FLOAT, j)));
       }
     }
     return norms;
