@@ -73,13 +73,15 @@ final class PruneCommand implements Callable<Integer> {
   @Parameters(
       index = "0",
       paramLabel = "MODEL",
-      description = "A safetensors file, a directory of shards, or its model.safetensors.index.json.")
+      description =
+          "A safetensors file, a directory of shards, or its model.safetensors.index.json.")
   private Path model;
 
   @Option(
       names = {"-o", "--output"},
       paramLabel = "OUT",
-      description = "Where to write: a file if MODEL is a single file, else a directory. Must not exist without --force.")
+      description =
+          "Where to write: a file if MODEL is a single file, else a directory. Must not exist without --force.")
   private @Nullable Path output;
 
   @Option(
@@ -103,8 +105,9 @@ final class PruneCommand implements Callable<Integer> {
   @Option(
       names = "--group",
       paramLabel = "GROUP",
-      description = "With a share: select within each output row or the whole matrix (row or matrix; default: matrix for"
-          + " magnitude, else row).")
+      description =
+          "With a share: select within each output row or the whole matrix (row or matrix; default: matrix for"
+              + " magnitude, else row).")
   private @Nullable Group group;
 
   @Option(
@@ -129,7 +132,8 @@ final class PruneCommand implements Callable<Integer> {
   @Option(
       names = "--include",
       paramLabel = "REGEX",
-      description = "Prune the matrices that match, instead of the default choice; may be repeated.")
+      description =
+          "Prune the matrices that match, instead of the default choice; may be repeated.")
   private List<String> include = new ArrayList<>();
 
   @Option(
@@ -141,7 +145,8 @@ final class PruneCommand implements Callable<Integer> {
   @Option(
       names = "--ratios",
       paramLabel = "FILE.csv",
-      description = "A table 'pattern,ratio' of shares by layer; the first row that matches a layer decides.")
+      description =
+          "A table 'pattern,ratio' of shares by layer; the first row that matches a layer decides.")
   private @Nullable Path ratios;
 
   @Option(
@@ -149,24 +154,30 @@ final class PruneCommand implements Callable<Integer> {
       paramLabel = "LAYOUT",
       defaultValue = "out-in",
       converter = LayoutConverter.class,
-      description = "How matrices are stored: out-in (Linear) or in-out (Conv1D of GPT-2) (default: ${DEFAULT-VALUE})."
-          + " The wrong one prunes along the wrong axis.")
+      description =
+          "How matrices are stored: out-in (Linear) or in-out (Conv1D of GPT-2) (default: ${DEFAULT-VALUE})."
+              + " The wrong one prunes along the wrong axis.")
   private Layout layout;
 
   @Option(
       names = "--compat",
       paramLabel = "RULES",
       defaultValue = "exact",
-      description = "exact, or official for the arithmetic of the released GBLM-Pruner (default: ${DEFAULT-VALUE}).")
+      description =
+          "exact, or official for the arithmetic of the released GBLM-Pruner (default: ${DEFAULT-VALUE}).")
   private Compat compat;
 
   @Option(
       names = "--threads",
       paramLabel = "N",
-      description = "Threads to use at most (default: one per processor). The result does not depend on it.")
+      description =
+          "Threads to use at most (default: one per processor). The result does not depend on it.")
   private int threads = Runtime.getRuntime().availableProcessors();
 
-  @Option(names = "--tier", paramLabel = "TIER", description = "Demand a tier: scalar or vector (default: the best).")
+  @Option(
+      names = "--tier",
+      paramLabel = "TIER",
+      description = "Demand a tier: scalar or vector (default: the best).")
   private @Nullable Tier tier;
 
   @Option(names = "--dry-run", description = "Compute and report everything, but write nothing.")
@@ -187,7 +198,8 @@ final class PruneCommand implements Callable<Integer> {
   @Override
   public Integer call() throws IOException {
     if (output == null && !dryRun) {
-      throw new ParameterException(spec.commandLine(), "expected -o OUT, or --dry-run to write nothing");
+      throw new ParameterException(
+          spec.commandLine(), "expected -o OUT, or --dry-run to write nothing");
     }
     if (page != null) {
       HtmlReport.checkTarget(page);
@@ -236,13 +248,16 @@ final class PruneCommand implements Callable<Integer> {
     }
     if (group != null) {
       throw new ParameterException(
-          spec.commandLine(), "--group: expected with a share such as 0.5 only, got it with " + sparsity);
+          spec.commandLine(),
+          "--group: expected with a share such as 0.5 only, got it with " + sparsity);
     }
     return pattern;
   }
 
   private static Table tabulate(PruneReport report) {
-    Table table = new Table("LAYER", "SHAPE", "TYPE", "METHOD", "PATTERN", "BEFORE", "AFTER", "SPARSITY", "TIME");
+    Table table =
+        new Table(
+            "LAYER", "SHAPE", "TYPE", "METHOD", "PATTERN", "BEFORE", "AFTER", "SPARSITY", "TIME");
     for (PruneReport.Layer layer : report.layers()) {
       table.add(
           layer.name(),
@@ -262,25 +277,41 @@ final class PruneCommand implements Callable<Integer> {
   private static Map<String, String> facts(PruneReport report) {
     Map<String, String> facts = new LinkedHashMap<>();
     facts.put("Pruned", report.layers().size() + " tensors of " + report.weights() + " weights");
-    facts.put("Zeros", report.zerosBefore() + " before, " + report.zerosAfter() + " after: " + percent(report.sparsity()));
+    facts.put(
+        "Zeros",
+        report.zerosBefore()
+            + " before, "
+            + report.zerosAfter()
+            + " after: "
+            + percent(report.sparsity()));
     Map<String, Integer> reasons = new TreeMap<>();
     report.untouched().forEach(tensor -> reasons.merge(tensor.reason(), 1, Integer::sum));
     facts.put(
         "Left alone",
-        report.untouched().size() + " tensors"
+        report.untouched().size()
+            + " tensors"
             + reasons.entrySet().stream()
                 .map(reason -> reason.getValue() + " " + reason.getKey())
                 .collect(Collectors.joining("; ", reasons.isEmpty() ? "" : ": ", "")));
     if (!report.notCopied().isEmpty()) {
       facts.put(
           "Not copied",
-          report.notCopied().stream().map(Path::toString).collect(Collectors.joining(", ")) + ": too large for a configuration");
+          report.notCopied().stream().map(Path::toString).collect(Collectors.joining(", "))
+              + ": too large for a configuration");
     }
     facts.put(
         "Time",
         Output.seconds(report.seconds())
-            + String.format(Locale.ROOT, ", %.2f GB/s of the model's %d bytes", report.bytes() / report.seconds() * 1e-9, report.bytes())
-            + ", tier " + report.tier().label() + ", " + report.threads() + (report.threads() == 1 ? " thread" : " threads"));
+            + String.format(
+                Locale.ROOT,
+                ", %.2f GB/s of the model's %d bytes",
+                report.bytes() / report.seconds() * 1e-9,
+                report.bytes())
+            + ", tier "
+            + report.tier().label()
+            + ", "
+            + report.threads()
+            + (report.threads() == 1 ? " thread" : " threads"));
     facts.put("Output", report.output() == null ? "none: dry run" : report.output().toString());
     return facts;
   }
@@ -300,7 +331,9 @@ final class PruneCommand implements Callable<Integer> {
                 report.layers().stream().map(PruneReport.Layer::name).toList(),
                 List.of(
                     new Chart.Series(
-                        "after", List.of(), report.layers().stream().map(layer -> 100 * layer.sparsity()).toList())))));
+                        "after",
+                        List.of(),
+                        report.layers().stream().map(layer -> 100 * layer.sparsity()).toList())))));
     html.table("Layers", layers);
     Table left = new Table("TENSOR", "LEFT ALONE BECAUSE");
     report.untouched().forEach(tensor -> left.add(tensor.name(), tensor.reason()));

@@ -15,12 +15,16 @@ import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Writes a changed copy of a checkpoint: shards with the headers of the source, its index, and the files beside it. All
- * files are written under temporary names and renamed by {@link #commit} when every one is complete, the index last; until
- * then, and where the writer is closed without, whatever stood at the destination is left whole.
+ * Writes a changed copy of a checkpoint: shards with the headers of the source, its index, and the
+ * files beside it. All files are written under temporary names and renamed by {@link #commit} when
+ * every one is complete, the index last; until then, and where the writer is closed without,
+ * whatever stood at the destination is left whole.
  */
 public final class CheckpointWriter implements Closeable {
-  /** Largest file beside the shards that is copied, in bytes: tokenizers are smaller, weights in other formats larger. */
+  /**
+   * Largest file beside the shards that is copied, in bytes: tokenizers are smaller, weights in
+   * other formats larger.
+   */
   public static final long COMPANION_LIMIT = 64L << 20;
 
   private final Map<SafetensorsFile, SafetensorsWriter> shards = new LinkedHashMap<>();
@@ -34,20 +38,24 @@ public final class CheckpointWriter implements Closeable {
   /**
    * Starts a copy.
    *
-   * @param destination the file to write for a source that is a single file, the directory for one that is a directory or
-   *     an index
+   * @param destination the file to write for a source that is a single file, the directory for one
+   *     that is a directory or an index
    * @param overwrite true to replace files that stand at the destination
-   * @throws IllegalArgumentException where the destination is not of the source's kind, is the source itself, holds
-   *     something without {@code overwrite}, or holds further safetensors files that would mix with those written
+   * @throws IllegalArgumentException where the destination is not of the source's kind, is the
+   *     source itself, holds something without {@code overwrite}, or holds further safetensors
+   *     files that would mix with those written
    */
-  public static CheckpointWriter create(Checkpoint source, Path destination, boolean overwrite) throws IOException {
+  public static CheckpointWriter create(Checkpoint source, Path destination, boolean overwrite)
+      throws IOException {
     Path directory = source.directory();
     Map<SafetensorsFile, Path> targets = new LinkedHashMap<>();
     for (SafetensorsFile shard : source.shards()) {
-      Path target = directory == null ? destination : destination.resolve(directory.relativize(shard.path()));
+      Path target =
+          directory == null ? destination : destination.resolve(directory.relativize(shard.path()));
       targets.put(shard, target);
       if (Files.exists(target) && Files.isSameFile(target, shard.path())) {
-        throw new IllegalArgumentException("output: expected another place than that of the input, got " + destination);
+        throw new IllegalArgumentException(
+            "output: expected another place than that of the input, got " + destination);
       }
     }
     if (directory == null) {
@@ -61,7 +69,8 @@ public final class CheckpointWriter implements Closeable {
         if (directory != null) {
           writer.createDirectories(target.getValue().toAbsolutePath().getParent());
         }
-        writer.shards.put(target.getKey(), SafetensorsWriter.create(target.getValue(), target.getKey().header()));
+        writer.shards.put(
+            target.getKey(), SafetensorsWriter.create(target.getValue(), target.getKey().header()));
       }
       for (Path file : source.companions()) {
         if (Files.size(file) > COMPANION_LIMIT) {
@@ -84,14 +93,16 @@ public final class CheckpointWriter implements Closeable {
   private static void checkFile(Path destination, boolean overwrite) {
     if (Files.isDirectory(destination)) {
       throw new IllegalArgumentException(
-          "output: expected the name of a file, as the input is one, got the directory " + destination);
+          "output: expected the name of a file, as the input is one, got the directory "
+              + destination);
     }
     if (Files.exists(destination) && !overwrite) {
       throw exists(destination);
     }
   }
 
-  private static void checkDirectory(Checkpoint source, Path destination, boolean overwrite) throws IOException {
+  private static void checkDirectory(Checkpoint source, Path destination, boolean overwrite)
+      throws IOException {
     if (!Files.exists(destination)) {
       return;
     }
@@ -111,16 +122,21 @@ public final class CheckpointWriter implements Closeable {
       boolean replaced =
           source.shards().stream().anyMatch(shard -> shard.path().endsWith(name))
               || source.index() instanceof Path index && index.endsWith(name);
-      if (!replaced && !name.startsWith(".") && (name.endsWith(".safetensors") || name.endsWith(".safetensors.index.json"))) {
+      if (!replaced
+          && !name.startsWith(".")
+          && (name.endsWith(".safetensors") || name.endsWith(".safetensors.index.json"))) {
         throw new IllegalArgumentException(
-            "output: expected a directory without other safetensors files, got " + file + ", which the input does not have");
+            "output: expected a directory without other safetensors files, got "
+                + file
+                + ", which the input does not have");
       }
     }
   }
 
   private static IllegalArgumentException exists(Path destination) {
     return new IllegalArgumentException(
-        "output: expected a place where nothing stands, or leave to overwrite (--force), got " + destination);
+        "output: expected a place where nothing stands, or leave to overwrite (--force), got "
+            + destination);
   }
 
   /** Creates a directory and the missing ones above it, and remembers them. */

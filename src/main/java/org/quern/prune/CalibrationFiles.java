@@ -15,7 +15,6 @@ import java.util.Set;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
-import org.jspecify.annotations.Nullable;
 import org.quern.io.Checkpoint;
 import org.quern.io.SafetensorsEntry;
 import org.quern.io.SafetensorsFile;
@@ -24,8 +23,8 @@ import org.quern.tensor.Tensor;
 
 /**
  * Calibration statistics in safetensors files, found by the name of the weights. For {@code
- * model.layers.0.mlp.up_proj.weight} the module is {@code model.layers.0.mlp.up_proj}; a leading {@code model.} may be
- * present or absent in the files.
+ * model.layers.0.mlp.up_proj.weight} the module is {@code model.layers.0.mlp.up_proj}; a leading
+ * {@code model.} may be present or absent in the files.
  */
 final class CalibrationFiles implements Closeable {
   private static final String WEIGHT = ".weight";
@@ -45,7 +44,8 @@ final class CalibrationFiles implements Closeable {
     DType type() throws IOException {
       DType type = entry.type().type();
       if (type == null || !type.isFloating()) {
-        throw new IllegalArgumentException(this + ": expected a floating-point type, got " + entry.type());
+        throw new IllegalArgumentException(
+            this + ": expected a floating-point type, got " + entry.type());
       }
       return type;
     }
@@ -89,12 +89,18 @@ final class CalibrationFiles implements Closeable {
     Source source = find("gradients", weights, gradients, keys);
     if (!Arrays.equals(source.entry.shape(), shape)) {
       throw new IllegalArgumentException(
-          source + ": expected gradients of shape " + Arrays.toString(shape) + " for the weights " + weights + ", got "
+          source
+              + ": expected gradients of shape "
+              + Arrays.toString(shape)
+              + " for the weights "
+              + weights
+              + ", got "
               + Arrays.toString(source.entry.shape()));
     }
     DType type = source.type();
     if (type == DType.F64) {
-      throw new IllegalArgumentException(source + ": expected gradients of type F32, F16 or BF16, got " + type);
+      throw new IllegalArgumentException(
+          source + ": expected gradients of type F32, F16 or BF16, got " + type);
     }
     return source;
   }
@@ -112,7 +118,12 @@ final class CalibrationFiles implements Closeable {
     Source source = find("activations", weights, activations, keys);
     if (source.entry.shape().length != 1 || source.entry.shape()[0] != columns) {
       throw new IllegalArgumentException(
-          source + ": expected [" + columns + "] values, one for each input of the weights " + weights + ", got "
+          source
+              + ": expected ["
+              + columns
+              + "] values, one for each input of the weights "
+              + weights
+              + ", got "
               + Arrays.toString(source.entry.shape()));
     }
     source.type();
@@ -121,15 +132,21 @@ final class CalibrationFiles implements Closeable {
       for (int j = 0; j < values.length; j++) {
         if (!(values[j] >= 0 && values[j] < Float.POSITIVE_INFINITY)) {
           throw new IllegalArgumentException(
-              source + ": expected statistics that are finite and not negative, got a column norm of " + values[j]
-                  + " at column " + j);
+              source
+                  + ": expected statistics that are finite and not negative, got a column norm of "
+                  + values[j]
+                  + " at column "
+                  + j);
         }
       }
     }
     return source;
   }
 
-  /** The norms c of the input columns, F32: as stored, or the root of a {@code scaler_row}, taken in binary32. */
+  /**
+   * The norms c of the input columns, F32: as stored, or the root of a {@code scaler_row}, taken in
+   * binary32.
+   */
   static Tensor columnNorms(Source source, Arena arena) throws IOException {
     Tensor norms = source.file.load(source.entry.name(), arena);
     if (norms.type() != DType.F32) {
@@ -144,7 +161,9 @@ final class CalibrationFiles implements Closeable {
     return norms;
   }
 
-  /** True where a tensor has elements and all of them are zero; reads up to the first that is not. */
+  /**
+   * True where a tensor has elements and all of them are zero; reads up to the first that is not.
+   */
   static boolean isZero(Source source) throws IOException {
     long bytes = source.entry.bytes();
     DType type = source.type();
@@ -161,10 +180,12 @@ final class CalibrationFiles implements Closeable {
     return bytes > 0;
   }
 
-  private static Source find(String argument, String weights, List<Checkpoint> files, Set<String> keys)
+  private static Source find(
+      String argument, String weights, List<Checkpoint> files, Set<String> keys)
       throws IOException {
     if (files.isEmpty()) {
-      throw new IllegalArgumentException(argument + ": expected a file with the statistics of " + weights + ", got none");
+      throw new IllegalArgumentException(
+          argument + ": expected a file with the statistics of " + weights + ", got none");
     }
     for (String key : keys) {
       Source found = null;
@@ -173,7 +194,13 @@ final class CalibrationFiles implements Closeable {
           SafetensorsFile shard = file.shardOf(key);
           if (found != null) {
             throw new IllegalArgumentException(
-                argument + ": expected " + key + " in one file, got it in " + found.file.path() + " and " + shard.path());
+                argument
+                    + ": expected "
+                    + key
+                    + " in one file, got it in "
+                    + found.file.path()
+                    + " and "
+                    + shard.path());
           }
           found = new Source(shard, shard.entry(key));
         }
@@ -183,20 +210,32 @@ final class CalibrationFiles implements Closeable {
       }
     }
     String where =
-        files.stream().flatMap(file -> file.shards().stream()).map(shard -> shard.path().toString()).collect(Collectors.joining(", "));
+        files.stream()
+            .flatMap(file -> file.shards().stream())
+            .map(shard -> shard.path().toString())
+            .collect(Collectors.joining(", "));
     throw new IllegalArgumentException(
-        argument + ": expected the statistics of " + weights + " in " + where + " under one of " + String.join(", ", keys)
+        argument
+            + ": expected the statistics of "
+            + weights
+            + " in "
+            + where
+            + " under one of "
+            + String.join(", ", keys)
             + ", found none");
   }
 
   private static String module(String weights) {
-    return weights.endsWith(WEIGHT) ? weights.substring(0, weights.length() - WEIGHT.length()) : weights;
+    return weights.endsWith(WEIGHT)
+        ? weights.substring(0, weights.length() - WEIGHT.length())
+        : weights;
   }
 
   /** The module's name as it is, and with the leading part added or dropped. */
   private static List<String> modules(String weights) {
     String module = module(weights);
-    return List.of(module, module.startsWith(MODEL) ? module.substring(MODEL.length()) : MODEL + module);
+    return List.of(
+        module, module.startsWith(MODEL) ? module.substring(MODEL.length()) : MODEL + module);
   }
 
   @Override

@@ -18,10 +18,11 @@ import org.quern.runtime.Tier;
 import org.quern.tensor.DType;
 
 /**
- * Prunes a checkpoint on disk (K8): streams it tensor by tensor into a copy whose linear layers are pruned and whose other
- * tensors, headers and small files are the same bytes. A model may be of any size; memory holds a chunk of rows per
- * thread, or one tensor and its gradients where the pattern selects from a whole matrix or the layout is {@link
- * Layout#IN_OUT}. Immutable, and safe to share between threads.
+ * Prunes a checkpoint on disk (K8): streams it tensor by tensor into a copy whose linear layers are
+ * pruned and whose other tensors, headers and small files are the same bytes. A model may be of any
+ * size; memory holds a chunk of rows per thread, or one tensor and its gradients where the pattern
+ * selects from a whole matrix or the layout is {@link Layout#IN_OUT}. Immutable, and safe to share
+ * between threads.
  *
  * <pre>{@code
  * PruneReport report =
@@ -34,12 +35,13 @@ import org.quern.tensor.DType;
  *         .prune(Path.of("llama"), Path.of("llama-2of4"));
  * }</pre>
  *
- * <p>By default the layers are all matrices {@code NAME.weight} of type F32, F16 or BF16 within numbered blocks, except
- * those that their name tells to be an embedding, a norm, a router or a head. Tensors that are stored once under several
- * names are pruned once, and only where every one of the names is selected.
+ * <p>By default the layers are all matrices {@code NAME.weight} of type F32, F16 or BF16 within
+ * numbered blocks, except those that their name tells to be an embedding, a norm, a router or a
+ * head. Tensors that are stored once under several names are pruned once, and only where every one
+ * of the names is selected.
  *
- * <p>The bytes written depend neither on the number of threads nor on the tier, and pruning the output again by the same
- * settings and statistics changes nothing.
+ * <p>The bytes written depend neither on the number of threads nor on the tier, and pruning the
+ * output again by the same settings and statistics changes nothing.
  */
 public final class CheckpointPruner {
   /** The tiers that can prune. */
@@ -75,20 +77,25 @@ public final class CheckpointPruner {
     progress = builder.progress;
   }
 
-  /** A builder with the method GBLM, 50 % per row, gradients by the l1 norm, the best tier and one thread. */
+  /**
+   * A builder with the method GBLM, 50 % per row, gradients by the l1 norm, the best tier and one
+   * thread.
+   */
   public static Builder builder() {
     return new Builder();
   }
 
   /**
-   * Writes a pruned copy. Whatever fails, and where the calling thread is interrupted, nothing is left at {@code output}
-   * but what stood there before.
+   * Writes a pruned copy. Whatever fails, and where the calling thread is interrupted, nothing is
+   * left at {@code output} but what stood there before.
    *
-   * @param model a safetensors file, an index {@code *.safetensors.index.json}, or a directory that holds either
+   * @param model a safetensors file, an index {@code *.safetensors.index.json}, or a directory that
+   *     holds either
    * @param output the file to write where the model is a single file, else the directory
-   * @throws IllegalArgumentException where a setting, statistic or weight is not as described; the message names the
-   *     file, tensor, row and column
-   * @throws InterruptedIOException where the calling thread is interrupted; it stays marked as interrupted
+   * @throws IllegalArgumentException where a setting, statistic or weight is not as described; the
+   *     message names the file, tensor, row and column
+   * @throws InterruptedIOException where the calling thread is interrupted; it stays marked as
+   *     interrupted
    * @throws IOException where a file is not valid or cannot be read or written
    * @throws IllegalStateException where the demanded tier cannot run here
    */
@@ -96,7 +103,10 @@ public final class CheckpointPruner {
     return run(model, output);
   }
 
-  /** Prunes in memory and writes nothing: the report is that of {@link #prune}, and so are the errors of the input. */
+  /**
+   * Prunes in memory and writes nothing: the report is that of {@link #prune}, and so are the
+   * errors of the input.
+   */
   public PruneReport dryRun(Path model) throws IOException {
     return run(model, null);
   }
@@ -107,12 +117,15 @@ public final class CheckpointPruner {
         CalibrationFiles statistics =
             CalibrationFiles.open(
                 method.usesGradients() ? gradients : List.of(),
-                method.usesActivations() && activations != null ? List.of(activations) : List.of())) {
+                method.usesActivations() && activations != null
+                    ? List.of(activations)
+                    : List.of())) {
       List<LayerPlan> layers = new ArrayList<>();
       List<PruneReport.Untouched> untouched = new ArrayList<>();
       try (PruneStream stream = new PruneStream(threads, progress)) {
         plan(checkpoint, statistics, stream, layers, untouched);
-        try (CheckpointWriter writer = output == null ? null : CheckpointWriter.create(checkpoint, output, overwrite)) {
+        try (CheckpointWriter writer =
+            output == null ? null : CheckpointWriter.create(checkpoint, output, overwrite)) {
           stream.run(writer);
           if (writer != null) {
             writer.commit();
@@ -131,7 +144,8 @@ public final class CheckpointPruner {
       }
     } catch (IOException | RuntimeException e) {
       if (Thread.currentThread().isInterrupted()) {
-        InterruptedIOException interrupted = new InterruptedIOException(model + ": interrupted while it was pruned");
+        InterruptedIOException interrupted =
+            new InterruptedIOException(model + ": interrupted while it was pruned");
         interrupted.initCause(e);
         throw interrupted;
       }
@@ -139,7 +153,9 @@ public final class CheckpointPruner {
     }
   }
 
-  /** Decides about every tensor and checks all that can be checked before the first byte is written. */
+  /**
+   * Decides about every tensor and checks all that can be checked before the first byte is written.
+   */
   private void plan(
       Checkpoint checkpoint,
       CalibrationFiles statistics,
@@ -167,7 +183,8 @@ public final class CheckpointPruner {
         }
       }
     }
-    ownRatios.requireMatches(layers.stream().map(layer -> layer.entry.name()).collect(Collectors.toSet()));
+    ownRatios.requireMatches(
+        layers.stream().map(layer -> layer.entry.name()).collect(Collectors.toSet()));
     if (layers.isEmpty()) {
       throw new IllegalArgumentException(
           checkpoint.shards().getFirst().path()
@@ -205,14 +222,20 @@ public final class CheckpointPruner {
   }
 
   private LayerPlan plan(
-      SafetensorsFile shard, SafetensorsEntry entry, CalibrationFiles statistics, LayerRatios ownRatios) throws IOException {
+      SafetensorsFile shard,
+      SafetensorsEntry entry,
+      CalibrationFiles statistics,
+      LayerRatios ownRatios)
+      throws IOException {
     String name = entry.name();
     long[] shape = entry.shape();
     DType type = DType.valueOf(entry.type().name());
     boolean transposed = layout == Layout.IN_OUT;
     long columns = shape[transposed ? 0 : 1];
-    CalibrationFiles.Source activation = method.usesActivations() ? statistics.activations(name, columns) : null;
-    CalibrationFiles.Source gradient = method.usesGradients() ? statistics.gradients(name, shape, norm) : null;
+    CalibrationFiles.Source activation =
+        method.usesActivations() ? statistics.activations(name, columns) : null;
+    CalibrationFiles.Source gradient =
+        method.usesGradients() ? statistics.gradients(name, shape, norm) : null;
     Method used = method;
     if (gradient != null && CalibrationFiles.isZero(gradient)) {
       used = Pruner.withoutGradients(gradient.toString(), method);
@@ -223,7 +246,14 @@ public final class CheckpointPruner {
         Pruner.builder().method(used).compat(compat).tier(tier).pattern(usedPattern);
     boolean whole = transposed || LayerPlan.needsWholeMatrix(usedPattern);
     LayerPlan layer =
-        new LayerPlan(shard, entry, type, transposed, pruner.threads(whole ? threads : 1).build(), gradient, activation);
+        new LayerPlan(
+            shard,
+            entry,
+            type,
+            transposed,
+            pruner.threads(whole ? threads : 1).build(),
+            gradient,
+            activation);
     layer.pruner.checkColumns(layer.label, columns);
     return layer;
   }
@@ -254,8 +284,8 @@ public final class CheckpointPruner {
     }
 
     /**
-     * What is selected in every layer. The default is half of every row, and for {@link Method#MAGNITUDE} half of the
-     * matrix.
+     * What is selected in every layer. The default is half of every row, and for {@link
+     * Method#MAGNITUDE} half of the matrix.
      */
     public Builder pattern(Pattern pattern) {
       this.pattern = pattern;
@@ -284,10 +314,10 @@ public final class CheckpointPruner {
     }
 
     /**
-     * Adds a safetensors file, index or directory with gradient statistics of the shape of the weights as stored. Keys
-     * for {@code model.layers.0.mlp.up_proj.weight}, the first that is there: the name itself; {@code
-     * model.layers.0.mlp.up_proj.grad_l1} (or {@code grad_l2}) with or without {@code model.}; {@code
-     * mlp.up_proj_layer_0}.
+     * Adds a safetensors file, index or directory with gradient statistics of the shape of the
+     * weights as stored. Keys for {@code model.layers.0.mlp.up_proj.weight}, the first that is
+     * there: the name itself; {@code model.layers.0.mlp.up_proj.grad_l1} (or {@code grad_l2}) with
+     * or without {@code model.}; {@code mlp.up_proj_layer_0}.
      */
     public Builder gradients(Path file) {
       gradients.add(file);
@@ -301,11 +331,12 @@ public final class CheckpointPruner {
     }
 
     /**
-     * A safetensors file, index or directory with one value for each input of a layer. Keys for {@code
-     * model.layers.0.mlp.up_proj.weight}, the first that is there: {@code model.layers.0.mlp.up_proj.scaler_row} with or
-     * without {@code model.}, the mean over the samples of the sum over the tokens of x<sup>2</sup>, whose root is the
-     * norm; {@code model.layers.0.mlp.up_proj.weight.column_norm}, or without {@code weight.} or {@code model.}, the norm
-     * itself.
+     * A safetensors file, index or directory with one value for each input of a layer. Keys for
+     * {@code model.layers.0.mlp.up_proj.weight}, the first that is there: {@code
+     * model.layers.0.mlp.up_proj.scaler_row} with or without {@code model.}, the mean over the
+     * samples of the sum over the tokens of x<sup>2</sup>, whose root is the norm; {@code
+     * model.layers.0.mlp.up_proj.weight.column_norm}, or without {@code weight.} or {@code model.},
+     * the norm itself.
      */
     public Builder activations(@Nullable Path file) {
       activations = file;
@@ -313,8 +344,8 @@ public final class CheckpointPruner {
     }
 
     /**
-     * Adds a regular expression, sought anywhere in a name. With any, the matrices that match one are pruned, instead of
-     * the default.
+     * Adds a regular expression, sought anywhere in a name. With any, the matrices that match one
+     * are pruned, instead of the default.
      *
      * @throws IllegalArgumentException where it is none
      */
@@ -334,8 +365,9 @@ public final class CheckpointPruner {
     }
 
     /**
-     * A CSV table with the columns {@code pattern,ratio}: a regular expression sought anywhere in a name, and the ratio of
-     * the layers that match, the first row that does. Layers that match none keep the ratio of the pattern.
+     * A CSV table with the columns {@code pattern,ratio}: a regular expression sought anywhere in a
+     * name, and the ratio of the layers that match, the first row that does. Layers that match none
+     * keep the ratio of the pattern.
      */
     public Builder ratios(@Nullable Path file) {
       ratios = file;

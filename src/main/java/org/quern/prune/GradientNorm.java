@@ -2,7 +2,10 @@ package org.quern.prune;
 
 import java.util.Locale;
 
-/** How gradients were gathered over the calibration samples; it decides the key under which a file has them. */
+/**
+ * How gradients were gathered over the calibration samples; it decides the key under which a file
+ * has them.
+ */
 public enum GradientNorm {
   /** The sum of |scale g|. */
   L1,

@@ -40,7 +40,11 @@ final class LayerPlan {
     this.pruner = pruner;
     this.gradients = gradients;
     this.activations = activations;
-    label = file.path() + ": " + entry.name() + (gradients == null ? "" : " with gradients " + gradients);
+    label =
+        file.path()
+            + ": "
+            + entry.name()
+            + (gradients == null ? "" : " with gradients " + gradients);
   }
 
   /** Rows as stored. */

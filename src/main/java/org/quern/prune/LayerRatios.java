@@ -8,8 +8,8 @@ import java.util.Set;
 import org.quern.io.Csv;
 
 /**
- * Ratios by layer, from a CSV table with the columns {@code pattern} and {@code ratio}: the first row whose expression is
- * found in a tensor's name decides.
+ * Ratios by layer, from a CSV table with the columns {@code pattern} and {@code ratio}: the first
+ * row whose expression is found in a tensor's name decides.
  */
 final class LayerRatios {
   private static final String PATTERN = "pattern";
@@ -36,7 +36,11 @@ final class LayerRatios {
         throw table.error(i, RATIO, "expected a share in [0, 1), got " + ratio);
       }
       try {
-        rows.add(new Row(LayerSelection.compile(PATTERN, table.text(i, PATTERN)), ratio, file + ": row " + (i + 1)));
+        rows.add(
+            new Row(
+                LayerSelection.compile(PATTERN, table.text(i, PATTERN)),
+                ratio,
+                file + ": row " + (i + 1)));
       } catch (IllegalArgumentException e) {
         throw table.error(i, PATTERN, String.valueOf(e.getMessage()));
       }
@@ -49,7 +53,10 @@ final class LayerRatios {
     for (Row row : rows) {
       if (names.stream().noneMatch(name -> row.expression.matcher(name).find())) {
         throw new IllegalArgumentException(
-            row.place + ": expected an expression that some tensor to prune matches, got '" + row.expression + "'");
+            row.place
+                + ": expected an expression that some tensor to prune matches, got '"
+                + row.expression
+                + "'");
       }
     }
   }
@@ -63,7 +70,9 @@ final class LayerRatios {
           case Pattern.Cumulative c -> new Pattern.Cumulative(row.ratio);
           case Pattern.NM nm ->
               throw new IllegalArgumentException(
-                  row.place + ": expected a pattern by ratio, for which a layer may have its own, got " + nm);
+                  row.place
+                      + ": expected a pattern by ratio, for which a layer may have its own, got "
+                      + nm);
         };
       }
     }

@@ -10,15 +10,17 @@ import org.quern.io.SafetensorsEntry;
 import org.quern.tensor.DType;
 
 /**
- * Which tensors of a checkpoint are linear layers to prune. By default: matrices {@code NAME.weight} within a numbered
- * block whose name does not tell of an embedding, a norm, a router or a head. Expressions that a user gives are sought
- * anywhere in the tensor's name; those that include replace the default, and those that exclude win over both.
+ * Which tensors of a checkpoint are linear layers to prune. By default: matrices {@code
+ * NAME.weight} within a numbered block whose name does not tell of an embedding, a norm, a router
+ * or a head. Expressions that a user gives are sought anywhere in the tensor's name; those that
+ * include replace the default, and those that exclude win over both.
  */
 final class LayerSelection {
   /** A path component that is a number: a decoder block. */
   private static final Pattern BLOCK = Pattern.compile("(^|\\.)\\d+\\.");
 
-  private static final Pattern NOT_LINEAR = Pattern.compile("(?i)embed|norm|router|lm_head|bias|(^|\\.|_)gate\\.weight$");
+  private static final Pattern NOT_LINEAR =
+      Pattern.compile("(?i)embed|norm|router|lm_head|bias|(^|\\.|_)gate\\.weight$");
 
   private final List<Pattern> include;
   private final List<Pattern> exclude;
@@ -38,23 +40,33 @@ final class LayerSelection {
       return Pattern.compile(expression);
     } catch (PatternSyntaxException e) {
       throw new IllegalArgumentException(
-          argument + ": expected a regular expression, got '" + expression + "': " + e.getDescription(), e);
+          argument
+              + ": expected a regular expression, got '"
+              + expression
+              + "': "
+              + e.getDescription(),
+          e);
     }
   }
 
   /**
-   * Checks that every expression is found in some name: one that is not was mistyped, and would leave a layer pruned that
-   * should be kept.
+   * Checks that every expression is found in some name: one that is not was mistyped, and would
+   * leave a layer pruned that should be kept.
    */
   void requireMatches(Set<String> names) {
     requireMatches("include", include, names);
     requireMatches("exclude", exclude, names);
   }
 
-  private static void requireMatches(String argument, List<Pattern> expressions, Set<String> names) {
+  private static void requireMatches(
+      String argument, List<Pattern> expressions, Set<String> names) {
     for (Pattern expression : expressions) {
       if (names.stream().noneMatch(name -> expression.matcher(name).find())) {
-        throw new IllegalArgumentException(argument + ": expected an expression that some tensor matches, got '" + expression + "'");
+        throw new IllegalArgumentException(
+            argument
+                + ": expected an expression that some tensor matches, got '"
+                + expression
+                + "'");
       }
     }
   }

@@ -18,7 +18,8 @@ import org.quern.tensor.DType;
  * @param threads threads that might work at a time
  * @param layers the pruned tensors, in the order of the files
  * @param untouched the tensors that were copied as they are
- * @param notCopied files beside the shards that are too large to be configuration and were left behind
+ * @param notCopied files beside the shards that are too large to be configuration and were left
+ *     behind
  * @param bytes size of all shards
  * @param seconds wall time from the first byte read to the last rename
  */
@@ -138,10 +139,16 @@ public record PruneReport(
     report.add("layers", pruned);
     report.add("untouched", left);
     report.add("notCopied", behind);
-    return new GsonBuilder().setPrettyPrinting().serializeNulls().disableHtmlEscaping().create().toJson(report);
+    return new GsonBuilder()
+        .setPrettyPrinting()
+        .serializeNulls()
+        .disableHtmlEscaping()
+        .create()
+        .toJson(report);
   }
 
-  private static void addZeros(JsonObject entry, long weights, long before, long after, double seconds) {
+  private static void addZeros(
+      JsonObject entry, long weights, long before, long after, double seconds) {
     entry.addProperty("weights", weights);
     entry.addProperty("zerosBefore", before);
     entry.addProperty("zerosAfter", after);

@@ -21,12 +21,16 @@ import org.quern.tensor.DType;
 import org.quern.tensor.Tensor;
 
 /**
- * Moves the tensors of a checkpoint to its copy, pruned or as they are, in bounded memory. A layer whose rows are pruned
- * by themselves goes in chunks of rows, each read, pruned and written by one thread while other threads are at other
- * chunks. A layer that is selected from as a whole is held in memory, one at a time, and pruned by all threads.
+ * Moves the tensors of a checkpoint to its copy, pruned or as they are, in bounded memory. A layer
+ * whose rows are pruned by themselves goes in chunks of rows, each read, pruned and written by one
+ * thread while other threads are at other chunks. A layer that is selected from as a whole is held
+ * in memory, one at a time, and pruned by all threads.
  */
 final class PruneStream implements AutoCloseable {
-  /** Bytes of weights per chunk: with as many of gradients it stays in a core's own cache from reading to writing. */
+  /**
+   * Bytes of weights per chunk: with as many of gradients it stays in a core's own cache from
+   * reading to writing.
+   */
   private static final long CHUNK = 1 << 19;
 
   private static final String STEP = "pruning (MiB)";
@@ -54,7 +58,8 @@ final class PruneStream implements AutoCloseable {
   private record Rows(LayerPlan layer, long from, long to) implements Piece {}
 
   /** Memory of one thread. */
-  private record Scratch(MemorySegment weights, MemorySegment gradients, PruneWorkspace workspace) {}
+  private record Scratch(
+      MemorySegment weights, MemorySegment gradients, PruneWorkspace workspace) {}
 
   /** A stream without work. */
   PruneStream(int threads, Progress progress) {
@@ -94,8 +99,8 @@ final class PruneStream implements AutoCloseable {
   }
 
   /**
-   * Does all work: first the copies, which may be large, then the chunks that even out the threads, then the layers that
-   * all threads share.
+   * Does all work: first the copies, which may be large, then the chunks that even out the threads,
+   * then the layers that all threads share.
    *
    * @param output where to write, or null to write nothing
    * @throws CancellationException where the thread that made this object was interrupted
@@ -113,7 +118,8 @@ final class PruneStream implements AutoCloseable {
               new PruneWorkspace());
     }
     try {
-      forPieces(pieces.size(), 1, (from, to, worker) -> run(pieces.get((int) from), scratch[worker]));
+      forPieces(
+          pieces.size(), 1, (from, to, worker) -> run(pieces.get((int) from), scratch[worker]));
       for (LayerPlan layer : wholes) {
         pruneWhole(layer, scratch);
       }
@@ -173,11 +179,24 @@ final class PruneStream implements AutoCloseable {
         DType type = layer.gradients.type();
         gradients =
             Tensor.of(
-                read(layer.gradients.file(), layer.gradients.entry(), type, from, to, scratch.gradients), type, shape);
+                read(
+                    layer.gradients.file(),
+                    layer.gradients.entry(),
+                    type,
+                    from,
+                    to,
+                    scratch.gradients),
+                type,
+                shape);
       }
-      Tensor norms = layer.activations == null ? null : CalibrationFiles.columnNorms(layer.activations, chunk);
+      Tensor norms =
+          layer.activations == null ? null : CalibrationFiles.columnNorms(layer.activations, chunk);
       layer.pruner.pruneRows(
-          layer.label, Tensor.of(bytes, layer.type, shape), new Statistics(gradients, norms), from, scratch.workspace);
+          layer.label,
+          Tensor.of(bytes, layer.type, shape),
+          new Statistics(gradients, norms),
+          from,
+          scratch.workspace);
     }
     layer.zerosAfter.add(Zeros.count(bytes, layer.type));
     write(layer, from, bytes);
@@ -192,15 +211,27 @@ final class PruneStream implements AutoCloseable {
       long columns = weights.dim(1);
       long grain = Math.max(1, CHUNK / (columns * layer.type.bytes()));
       forPieces(
-          weights.dim(0), grain, (from, to, worker) -> layer.zerosBefore.add(zeros(weights.rows(from, to))));
+          weights.dim(0),
+          grain,
+          (from, to, worker) -> layer.zerosBefore.add(zeros(weights.rows(from, to))));
       Tensor gradients = null;
       if (layer.gradients != null) {
         gradients =
-            load(layer, layer.gradients.file(), layer.gradients.entry(), layer.gradients.type(), whole, scratch);
+            load(
+                layer,
+                layer.gradients.file(),
+                layer.gradients.entry(),
+                layer.gradients.type(),
+                whole,
+                scratch);
       }
-      Tensor norms = layer.activations == null ? null : CalibrationFiles.columnNorms(layer.activations, whole);
+      Tensor norms =
+          layer.activations == null ? null : CalibrationFiles.columnNorms(layer.activations, whole);
       layer.pruner.prune(layer.label, weights, new Statistics(gradients, norms), workspace);
-      forPieces(weights.dim(0), grain, (from, to, worker) -> layer.zerosAfter.add(zeros(weights.rows(from, to))));
+      forPieces(
+          weights.dim(0),
+          grain,
+          (from, to, worker) -> layer.zerosAfter.add(zeros(weights.rows(from, to))));
       store(layer, weights, scratch);
     }
     layer.nanos.add(System.nanoTime() - start);
@@ -212,11 +243,18 @@ final class PruneStream implements AutoCloseable {
 
   /** A whole matrix [outputs, inputs], from a file that may store it transposed. */
   private Tensor load(
-      LayerPlan layer, SafetensorsFile file, SafetensorsEntry entry, DType type, Arena whole, Scratch[] scratch)
+      LayerPlan layer,
+      SafetensorsFile file,
+      SafetensorsEntry entry,
+      DType type,
+      Arena whole,
+      Scratch[] scratch)
       throws IOException {
     long rows = layer.storedRows();
     long columns = layer.storedColumns();
-    Tensor matrix = Tensor.allocate(whole, type, layer.transposed ? columns : rows, layer.transposed ? rows : columns);
+    Tensor matrix =
+        Tensor.allocate(
+            whole, type, layer.transposed ? columns : rows, layer.transposed ? rows : columns);
     forPieces(
         rows,
         chunkRows(layer),
@@ -224,7 +262,13 @@ final class PruneStream implements AutoCloseable {
           if (layer.transposed) {
             boolean weights = entry == layer.entry;
             MemorySegment stored =
-                read(file, entry, type, from, to, weights ? scratch[worker].weights : scratch[worker].gradients);
+                read(
+                    file,
+                    entry,
+                    type,
+                    from,
+                    to,
+                    weights ? scratch[worker].weights : scratch[worker].gradients);
             transpose(stored, columns, 0, matrix.memory(), rows, from, type, to - from, columns);
           } else {
             read(file, entry, type, from, to, matrix.rows(from, to).memory());
@@ -243,7 +287,8 @@ final class PruneStream implements AutoCloseable {
           if (layer.transposed) {
             MemorySegment stored =
                 scratch[worker].weights.asSlice(0, (to - from) * columns * layer.type.bytes());
-            transpose(weights.memory(), rows, from, stored, columns, 0, layer.type, columns, to - from);
+            transpose(
+                weights.memory(), rows, from, stored, columns, 0, layer.type, columns, to - from);
             write(layer, from, stored);
           } else {
             write(layer, from, weights.rows(from, to).memory());
@@ -252,8 +297,8 @@ final class PruneStream implements AutoCloseable {
   }
 
   /**
-   * Writes a matrix transposed: target[j, targetColumn + i] = source[i, sourceColumn + j] for i below {@code rows} and j
-   * below {@code columns}, in tiles that share cache lines on both sides.
+   * Writes a matrix transposed: target[j, targetColumn + i] = source[i, sourceColumn + j] for i
+   * below {@code rows} and j below {@code columns}, in tiles that share cache lines on both sides.
    *
    * @param sourceStride elements from row to row of the source
    * @param targetStride elements from row to row of the target
@@ -288,7 +333,12 @@ final class PruneStream implements AutoCloseable {
 
   /** Reads stored rows to the start of {@code memory} and returns that part of it. */
   private static MemorySegment read(
-      SafetensorsFile file, SafetensorsEntry entry, DType type, long from, long to, MemorySegment memory)
+      SafetensorsFile file,
+      SafetensorsEntry entry,
+      DType type,
+      long from,
+      long to,
+      MemorySegment memory)
       throws IOException {
     long rowBytes = entry.shape()[1] * type.bytes();
     MemorySegment part = memory.asSlice(0, (to - from) * rowBytes);
@@ -298,7 +348,9 @@ final class PruneStream implements AutoCloseable {
 
   private void write(LayerPlan layer, long from, MemorySegment bytes) throws IOException {
     if (output != null) {
-      output.writer(layer.file).write(layer.entry.name(), from * layer.storedColumns() * layer.type.bytes(), bytes);
+      output
+          .writer(layer.file)
+          .write(layer.entry.name(), from * layer.storedColumns() * layer.type.bytes(), bytes);
     }
     advance(bytes.byteSize());
   }

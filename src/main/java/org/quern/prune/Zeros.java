@@ -12,8 +12,8 @@ final class Zeros {
   private Zeros() {}
 
   /**
-   * The zeros in a run of elements, eight bytes at a time: added to a lane without its sign, the largest such lane carries
-   * into the sign bit unless the lane is zero, and never beyond it.
+   * The zeros in a run of elements, eight bytes at a time: added to a lane without its sign, the
+   * largest such lane carries into the sign bit unless the lane is zero, and never beyond it.
    *
    * @param elements native memory of whole elements
    * @param type F16, BF16, F32 or F64

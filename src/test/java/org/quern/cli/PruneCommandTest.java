@@ -34,7 +34,10 @@ class PruneCommandTest {
   @BeforeEach
   void writeModel() throws IOException {
     sample =
-        new SampleModel(1).add("model.embed.weight", "F16", 3, 8).add(LAYER, "F16", 6, 8).add("model.norm.weight", "F16", 8);
+        new SampleModel(1)
+            .add("model.embed.weight", "F16", 3, 8)
+            .add(LAYER, "F16", 6, 8)
+            .add("model.norm.weight", "F16", 8);
     model = sample.write(directory.resolve("model.safetensors"));
     output = directory.resolve("out.safetensors");
   }
@@ -42,7 +45,8 @@ class PruneCommandTest {
   private Shell prune(String... options) {
     return Shell.run(
         List.of(),
-        Stream.concat(Stream.of("prune", model.toString(), "-o", output.toString()), Stream.of(options))
+        Stream.concat(
+                Stream.of("prune", model.toString(), "-o", output.toString()), Stream.of(options))
             .toArray(String[]::new));
   }
 
@@ -51,12 +55,17 @@ class PruneCommandTest {
     Shell shell = prune("--method", "magnitude", "--sparsity", "2:4", "--threads", "1");
     assertEquals(0, shell.code(), shell.err());
     List<String> lines = shell.out().lines().toList();
-    assertEquals("LAYER                     SHAPE  TYPE  METHOD     PATTERN  BEFORE  AFTER  SPARSITY", cut(lines.get(0), "  TIME"));
+    assertEquals(
+        "LAYER                     SHAPE  TYPE  METHOD     PATTERN  BEFORE  AFTER  SPARSITY",
+        cut(lines.get(0), "  TIME"));
     assertTrue(lines.get(1).startsWith(LAYER + "  6x8    F16   magnitude  2:4"), lines.get(1));
     assertTrue(lines.get(1).contains("0     24   50.00 %"), lines.get(1));
     assertTrue(shell.out().contains("Pruned       1 tensors of 48 weights"), shell.out());
     assertTrue(
-        shell.out().contains("Left alone   2 tensors: 1 not a linear layer by its name; 1 not a matrix"), shell.out());
+        shell
+            .out()
+            .contains("Left alone   2 tensors: 1 not a linear layer by its name; 1 not a matrix"),
+        shell.out());
     assertTrue(shell.out().contains("1 thread"), shell.out());
     assertEquals(Files.size(model), Files.size(output));
   }
@@ -69,11 +78,13 @@ class PruneCommandTest {
   void magnitudeSelectsFromTheMatrixUnlessRowsAreAskedFor() {
     assertEquals("0.5 per matrix", pattern("--method", "magnitude"));
     assertEquals("0.25", pattern("--method", "magnitude", "--sparsity", "0.25", "--group", "row"));
-    assertEquals("cumulative 0.5", pattern("--method", "magnitude", "--sparsity", "cumulative:0.5"));
+    assertEquals(
+        "cumulative 0.5", pattern("--method", "magnitude", "--sparsity", "cumulative:0.5"));
   }
 
   private String pattern(String... options) {
-    String[] all = Stream.concat(Stream.of(options), Stream.of("--json", "--dry-run")).toArray(String[]::new);
+    String[] all =
+        Stream.concat(Stream.of(options), Stream.of("--json", "--dry-run")).toArray(String[]::new);
     JsonObject report = JsonParser.parseString(prune(all).out()).getAsJsonObject();
     return report.getAsJsonArray("layers").get(0).getAsJsonObject().get("pattern").getAsString();
   }
@@ -81,7 +92,16 @@ class PruneCommandTest {
   @Test
   void jsonIsPureAndTheDryRunWritesNothing() {
     Shell shell =
-        Shell.run(List.of(), "prune", model.toString(), "--method", "magnitude", "--sparsity", "4:8", "--dry-run", "--json");
+        Shell.run(
+            List.of(),
+            "prune",
+            model.toString(),
+            "--method",
+            "magnitude",
+            "--sparsity",
+            "4:8",
+            "--dry-run",
+            "--json");
     assertEquals(0, shell.code(), shell.err());
     JsonObject report = JsonParser.parseString(shell.out()).getAsJsonObject();
     assertTrue(report.get("output").isJsonNull());
@@ -102,15 +122,23 @@ class PruneCommandTest {
 
   @Test
   void statisticsAreFoundByTheirKeys() throws IOException {
-    Path gradients = new SampleModel(2).add("layers.0.fc.grad_l2", "F16", 6, 8).write(directory.resolve("g.safetensors"));
+    Path gradients =
+        new SampleModel(2)
+            .add("layers.0.fc.grad_l2", "F16", 6, 8)
+            .write(directory.resolve("g.safetensors"));
     Path activations =
         new SampleModel(2)
             .add(LAYER + ".column_norm", "F32", new float[] {1, 2, 3, 4, 5, 6, 7, 8}, 8)
             .write(directory.resolve("a.safetensors"));
-    String[] options = {"--grads", gradients.toString(), "--activations", activations.toString(), "--sparsity", "0.25"};
+    String[] options = {
+      "--grads", gradients.toString(), "--activations", activations.toString(), "--sparsity", "0.25"
+    };
     assertRejected("gradients: expected the statistics of " + LAYER, prune(options));
     assertFalse(Files.exists(output));
-    Shell shell = prune(Stream.concat(Arrays.stream(options), Stream.of("--norm", "l2")).toArray(String[]::new));
+    Shell shell =
+        prune(
+            Stream.concat(Arrays.stream(options), Stream.of("--norm", "l2"))
+                .toArray(String[]::new));
     assertEquals(0, shell.code(), shell.err());
     assertTrue(shell.out().contains("0     12   25.00 %"), shell.out());
   }
@@ -140,7 +168,8 @@ class PruneCommandTest {
       })
   void badUsageIsOneLineAndTouchesNothing(String options, String message) {
     List<String> words = List.of(options.split(" "));
-    Stream<String> method = words.contains("--method") ? Stream.of() : Stream.of("--method", "magnitude");
+    Stream<String> method =
+        words.contains("--method") ? Stream.of() : Stream.of("--method", "magnitude");
     assertRejected(message, prune(Stream.concat(words.stream(), method).toArray(String[]::new)));
     assertFalse(Files.exists(output));
   }
@@ -165,13 +194,33 @@ class PruneCommandTest {
     assertEquals(Files.size(model), Files.size(output));
     assertRejected(
         "expected another place than that of the input",
-        Shell.run(List.of(), "prune", model.toString(), "--method", "magnitude", "--force", "-o", model.toString()));
+        Shell.run(
+            List.of(),
+            "prune",
+            model.toString(),
+            "--method",
+            "magnitude",
+            "--force",
+            "-o",
+            model.toString()));
     assertArrayEquals(sample.bytes(), Files.readAllBytes(model));
   }
 
   /** How a model is damaged, and what the message says of it. */
   @ParameterizedTest
-  @ValueSource(strings = {"cut", "empty", "length", "overlap", "overflow", "hole", "shape", "nan", "infinite", "absent"})
+  @ValueSource(
+      strings = {
+        "cut",
+        "empty",
+        "length",
+        "overlap",
+        "overflow",
+        "hole",
+        "shape",
+        "nan",
+        "infinite",
+        "absent"
+      })
   void aDamagedModelIsOneLineAndTouchesNothing(String damage) throws IOException {
     byte[] bytes = sample.bytes();
     int at = sample.begin(LAYER) + (3 * 8 + 5) * Short.BYTES;
@@ -179,7 +228,9 @@ class PruneCommandTest {
         switch (damage) {
           case "cut" -> {
             Files.write(model, Arrays.copyOf(bytes, bytes.length - 1));
-            yield "data_offsets: expected an end within the " + (bytes.length - header(bytes) - 1) + " bytes";
+            yield "data_offsets: expected an end within the "
+                + (bytes.length - header(bytes) - 1)
+                + " bytes";
           }
           case "empty" -> {
             Files.write(model, new byte[0]);
@@ -190,13 +241,27 @@ class PruneCommandTest {
             Files.write(model, bytes);
             yield "header length: expected 2 to";
           }
-          case "overlap" -> replace(bytes, "[48,144]", "[40,136]", LAYER + "\": data_offsets: expected to begin at");
-          case "overflow" -> replace(bytes, "[48,144]", "[9e99,1]", LAYER + "\": data_offsets: expected an integer");
+          case "overlap" ->
+              replace(
+                  bytes, "[48,144]", "[40,136]", LAYER + "\": data_offsets: expected to begin at");
+          case "overflow" ->
+              replace(
+                  bytes, "[48,144]", "[9e99,1]", LAYER + "\": data_offsets: expected an integer");
           case "hole" -> replace(bytes, "[0,48]", "[2,50]", "without a hole");
-          case "shape" -> replace(bytes, "[6, 8]", "[6, 7]", LAYER + "\": data_offsets: expected 84 bytes");
-          case "nan" -> value(bytes, at, 0x7e00, LAYER + ": expected finite weights, got NaN at row 3, column 5");
+          case "shape" ->
+              replace(bytes, "[6, 8]", "[6, 7]", LAYER + "\": data_offsets: expected 84 bytes");
+          case "nan" ->
+              value(
+                  bytes,
+                  at,
+                  0x7e00,
+                  LAYER + ": expected finite weights, got NaN at row 3, column 5");
           case "infinite" ->
-              value(bytes, at, 0xfc00, LAYER + ": expected finite weights, got -Infinity at row 3, column 5");
+              value(
+                  bytes,
+                  at,
+                  0xfc00,
+                  LAYER + ": expected finite weights, got -Infinity at row 3, column 5");
           default -> {
             Files.delete(model);
             yield "expected a safetensors file, found none";

@@ -38,7 +38,10 @@ import org.quern.io.SafetensorsWriter;
 import org.quern.tensor.DType;
 import org.quern.tensor.Tensor;
 
-/** The output is the input with exactly those bytes changed that {@link Pruner} changes in the selected tensors. */
+/**
+ * The output is the input with exactly those bytes changed that {@link Pruner} changes in the
+ * selected tensors.
+ */
 class CheckpointPrunerTest {
   private static final Path GOLDEN = Path.of("../shared/golden/prune");
 
@@ -87,7 +90,8 @@ class CheckpointPrunerTest {
 
   /** The input with the named tensors replaced by what {@link Pruner} makes of them. */
   private static byte[] expected(
-      SampleModel model, Path file, Method method, Pattern pattern, Map<String, Statistics> layers) throws IOException {
+      SampleModel model, Path file, Method method, Pattern pattern, Map<String, Statistics> layers)
+      throws IOException {
     byte[] bytes = model.bytes();
     try (SafetensorsFile source = SafetensorsFile.open(file);
         Arena arena = Arena.ofConfined()) {
@@ -95,7 +99,8 @@ class CheckpointPrunerTest {
         Tensor weights = source.load(layer.getKey(), arena);
         Pruner.builder().method(method).pattern(pattern).build().prune(weights, layer.getValue());
         long size = weights.size() * weights.type().bytes();
-        MemorySegment.copy(weights.memory(), JAVA_BYTE, 0, bytes, model.begin(layer.getKey()), (int) size);
+        MemorySegment.copy(
+            weights.memory(), JAVA_BYTE, 0, bytes, model.begin(layer.getKey()), (int) size);
       }
     }
     return bytes;
@@ -126,19 +131,30 @@ class CheckpointPrunerTest {
       Map<String, Statistics> layers = new LinkedHashMap<>();
       layers.put(
           UP + ".weight",
-          new Statistics(s.load("layers.0.mlp.up_proj.grad_l1", arena), root(s.load(UP + ".scaler_row", arena), arena)));
+          new Statistics(
+              s.load("layers.0.mlp.up_proj.grad_l1", arena),
+              root(s.load(UP + ".scaler_row", arena), arena)));
       layers.put(
-          DOWN + ".weight", new Statistics(s.load(DOWN + ".grad_l1", arena), s.load(DOWN + ".weight.column_norm", arena)));
+          DOWN + ".weight",
+          new Statistics(
+              s.load(DOWN + ".grad_l1", arena), s.load(DOWN + ".weight.column_norm", arena)));
       for (Method method : Method.values()) {
         for (Pattern pattern : patterns) {
           byte[] expected = expected(model, input, method, pattern, layers);
           for (int threads = 1; threads <= 3; threads++) {
-            Path output = directory.resolve("output-" + method + patterns.indexOf(pattern) + threads);
-            PruneReport report = pruner(method, statistics).pattern(pattern).threads(threads).build().prune(input, output);
+            Path output =
+                directory.resolve("output-" + method + patterns.indexOf(pattern) + threads);
+            PruneReport report =
+                pruner(method, statistics)
+                    .pattern(pattern)
+                    .threads(threads)
+                    .build()
+                    .prune(input, output);
             String what = method + " " + pattern + " threads " + threads;
             assertArrayEquals(expected, Files.readAllBytes(output), what);
             assertEquals(List.of(UP + ".weight", DOWN + ".weight"), names(report), what);
-            // Pruning again by the same statistics changes nothing where every group loses a fixed number.
+            // Pruning again by the same statistics changes nothing where every group loses a fixed
+            // number.
             if (threads == 2 && !(pattern instanceof Pattern.Cumulative)) {
               Path again = directory.resolve("again-" + output.getFileName());
               pruner(method, statistics).pattern(pattern).build().prune(output, again);
@@ -167,7 +183,11 @@ class CheckpointPrunerTest {
             .write(directory.resolve("model.safetensors"));
     Path output = directory.resolve("out.safetensors");
     PruneReport report =
-        CheckpointPruner.builder().method(Method.MAGNITUDE).pattern(Pattern.nm(1, 4)).build().prune(input, output);
+        CheckpointPruner.builder()
+            .method(Method.MAGNITUDE)
+            .pattern(Pattern.nm(1, 4))
+            .build()
+            .prune(input, output);
     PruneReport.Layer layer = report.layers().getFirst();
     assertEquals(List.of(2L, 8L), layer.shape());
     assertEquals(DType.BF16, layer.type());
@@ -182,10 +202,12 @@ class CheckpointPrunerTest {
             "h.0.gate.weight", "not a linear layer by its name",
             "h.0.counts.weight", "type I8",
             "wte.weight", "outside the numbered blocks"),
-        report.untouched().stream().collect(Collectors.toMap(PruneReport.Untouched::name, PruneReport.Untouched::reason)));
+        report.untouched().stream()
+            .collect(Collectors.toMap(PruneReport.Untouched::name, PruneReport.Untouched::reason)));
     JsonObject json = JsonParser.parseString(report.toJson()).getAsJsonObject();
     assertEquals(5, json.get("zerosAfter").getAsLong());
-    assertEquals("1:4", json.getAsJsonArray("layers").get(0).getAsJsonObject().get("pattern").getAsString());
+    assertEquals(
+        "1:4", json.getAsJsonArray("layers").get(0).getAsJsonObject().get("pattern").getAsString());
     assertEquals(4, json.getAsJsonArray("untouched").size());
     assertEquals(output.toString(), json.get("output").getAsString());
   }
@@ -221,19 +243,23 @@ class CheckpointPrunerTest {
       })
   void otherMatricesAreNot(String name) {
     IllegalArgumentException error =
-        assertThrows(IllegalArgumentException.class, () -> dryRun(name, CheckpointPruner.builder()));
-    assertTrue(error.getMessage().contains("expected a tensor to prune, found none"), error.getMessage());
+        assertThrows(
+            IllegalArgumentException.class, () -> dryRun(name, CheckpointPruner.builder()));
+    assertTrue(
+        error.getMessage().contains("expected a tensor to prune, found none"), error.getMessage());
   }
 
   private PruneReport dryRun(String name, CheckpointPruner.Builder builder) throws IOException {
-    Path input = new SampleModel(1).add(name, "F16", 4, 4).write(directory.resolve("one.safetensors"));
+    Path input =
+        new SampleModel(1).add(name, "F16", 4, 4).write(directory.resolve("one.safetensors"));
     return builder.method(Method.MAGNITUDE).build().dryRun(input);
   }
 
   @Test
   void expressionsAndRatiosChooseByName() throws IOException {
     SampleModel model = new SampleModel(1);
-    for (String name : List.of("a.0.x.weight", "a.0.y.weight", "a.1.x.weight", "a.1.y.weight", "head.weight")) {
+    for (String name :
+        List.of("a.0.x.weight", "a.0.y.weight", "a.1.x.weight", "a.1.y.weight", "head.weight")) {
       model.add(name, "F32", 2, 10);
     }
     Path input = model.write(directory.resolve("model.safetensors"));
@@ -245,26 +271,42 @@ class CheckpointPrunerTest {
     Path ratios = directory.resolve("ratios.csv");
     Files.writeString(ratios, "pattern,ratio\nx,0.2\na\\.1,0.9\n\"0.y\",0\n");
     CheckpointPruner.Builder byRatio =
-        CheckpointPruner.builder().method(Method.MAGNITUDE).pattern(Pattern.unstructured(0.5)).ratios(ratios);
+        CheckpointPruner.builder()
+            .method(Method.MAGNITUDE)
+            .pattern(Pattern.unstructured(0.5))
+            .ratios(ratios);
     PruneReport report = byRatio.build().dryRun(input);
     assertEquals(
-        List.of(4L, 0L, 4L, 18L), report.layers().stream().map(PruneReport.Layer::zerosAfter).toList());
-    assertRejected("expected a pattern by ratio", () -> byRatio.pattern(Pattern.nm(2, 5)).build().dryRun(input));
+        List.of(4L, 0L, 4L, 18L),
+        report.layers().stream().map(PruneReport.Layer::zerosAfter).toList());
+    assertRejected(
+        "expected a pattern by ratio",
+        () -> byRatio.pattern(Pattern.nm(2, 5)).build().dryRun(input));
 
     Files.writeString(ratios, "pattern,ratio\nx,1\n");
-    assertRejected("line 2, column 2 (ratio): expected a share in [0, 1), got 1", () -> byRatio.build().dryRun(input));
+    assertRejected(
+        "line 2, column 2 (ratio): expected a share in [0, 1), got 1",
+        () -> byRatio.build().dryRun(input));
     Files.writeString(ratios, "pattern,ratio\n(,0.5\n");
-    assertRejected("line 2, column 1 (pattern): pattern: expected a regular expression", () -> byRatio.build().dryRun(input));
+    assertRejected(
+        "line 2, column 1 (pattern): pattern: expected a regular expression",
+        () -> byRatio.build().dryRun(input));
     Files.writeString(ratios, "pattern,ratio\nhead,0.5\n");
-    assertRejected("row 1: expected an expression that some tensor to prune matches", () -> byRatio.build().dryRun(input));
+    assertRejected(
+        "row 1: expected an expression that some tensor to prune matches",
+        () -> byRatio.build().dryRun(input));
     Files.writeString(ratios, "name,share\nx,0.5\n");
-    assertRejected("line 1: expected the header pattern,ratio", () -> byRatio.build().dryRun(input));
+    assertRejected(
+        "line 1: expected the header pattern,ratio", () -> byRatio.build().dryRun(input));
 
     for (String argument : List.of("include", "exclude")) {
       CheckpointPruner.Builder none = CheckpointPruner.builder().method(Method.MAGNITUDE);
       assertRejected(
           argument + ": expected an expression that some tensor matches, got 'zz'",
-          () -> (argument.equals("include") ? none.include("zz") : none.exclude("zz")).build().dryRun(input));
+          () ->
+              (argument.equals("include") ? none.include("zz") : none.exclude("zz"))
+                  .build()
+                  .dryRun(input));
       assertRejected(
           argument + ": expected a regular expression, got '['",
           () -> (argument.equals("include") ? none.include("[") : none.exclude("[")).build());
@@ -277,7 +319,9 @@ class CheckpointPrunerTest {
 
   private static void assertRejected(String message, Job job) {
     Exception error = assertThrows(Exception.class, job::run);
-    assertTrue(error instanceof IllegalArgumentException || error instanceof IOException, error.toString());
+    assertTrue(
+        error instanceof IllegalArgumentException || error instanceof IOException,
+        error.toString());
     assertTrue(error.getMessage().contains(message), error.getMessage());
     assertFalse(error.getMessage().contains("\n"), error.getMessage());
   }
@@ -294,7 +338,11 @@ class CheckpointPrunerTest {
     Path input = model.write(directory.resolve("model.safetensors"));
     Path output = directory.resolve("out.safetensors");
     PruneReport report =
-        CheckpointPruner.builder().method(Method.MAGNITUDE).pattern(Pattern.nm(2, 4)).build().prune(input, output);
+        CheckpointPruner.builder()
+            .method(Method.MAGNITUDE)
+            .pattern(Pattern.nm(2, 4))
+            .build()
+            .prune(input, output);
     assertEquals(List.of("l.0.a.weight", "l.0.empty.weight"), names(report));
     assertEquals(16, report.zerosAfter());
     assertEquals(
@@ -302,9 +350,15 @@ class CheckpointPrunerTest {
             "l.1.a.weight", "the same bytes as l.0.a.weight, pruned with it",
             "l.0.b.weight", "shares its bytes with embed.weight: not a linear layer by its name",
             "embed.weight", "shares its bytes with embed.weight: not a linear layer by its name"),
-        report.untouched().stream().collect(Collectors.toMap(PruneReport.Untouched::name, PruneReport.Untouched::reason)));
+        report.untouched().stream()
+            .collect(Collectors.toMap(PruneReport.Untouched::name, PruneReport.Untouched::reason)));
     assertArrayEquals(
-        expected(model, input, Method.MAGNITUDE, Pattern.nm(2, 4), Map.of("l.0.a.weight", Statistics.NONE)),
+        expected(
+            model,
+            input,
+            Method.MAGNITUDE,
+            Pattern.nm(2, 4),
+            Map.of("l.0.a.weight", Statistics.NONE)),
         Files.readAllBytes(output));
   }
 
@@ -324,10 +378,12 @@ class CheckpointPrunerTest {
     }
     Files.writeString(index, "{\"metadata\": {\"total_size\": 7} , \"weight_map\":" + map + "}");
     Files.writeString(shards.resolve("config.json"), "{ }");
-    try (RandomAccessFile large = new RandomAccessFile(shards.resolve("weights.bin").toFile(), "rw")) {
+    try (RandomAccessFile large =
+        new RandomAccessFile(shards.resolve("weights.bin").toFile(), "rw")) {
       large.setLength(CheckpointWriter.COMPANION_LIMIT + 1);
     }
-    CheckpointPruner.Builder builder = CheckpointPruner.builder().method(Method.MAGNITUDE).pattern(Pattern.nm(2, 4)).threads(2);
+    CheckpointPruner.Builder builder =
+        CheckpointPruner.builder().method(Method.MAGNITUDE).pattern(Pattern.nm(2, 4)).threads(2);
     Path output = directory.resolve("new");
     for (Path model : List.of(shards, index)) {
       PruneReport report = builder.build().prune(model, output);
@@ -336,10 +392,13 @@ class CheckpointPrunerTest {
       assertEquals(List.of(shards.resolve("weights.bin")), report.notCopied());
       assertEquals(
           Set.of(
-              "config.json", "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors",
+              "config.json",
+              "model-00001-of-00002.safetensors",
+              "model-00002-of-00002.safetensors",
               "model.safetensors.index.json"),
           files(output).keySet());
-      assertArrayEquals(Files.readAllBytes(index), Files.readAllBytes(output.resolve(index.getFileName())));
+      assertArrayEquals(
+          Files.readAllBytes(index), Files.readAllBytes(output.resolve(index.getFileName())));
       assertArrayEquals(
           expected(
               second,
@@ -349,14 +408,19 @@ class CheckpointPrunerTest {
               Map.of("model.layers.2.fc.weight", Statistics.NONE)),
           Files.readAllBytes(output.resolve("model-00002-of-00002.safetensors")));
       // The second time it is there and must be replaced.
-      assertRejected("output: expected a place where nothing stands", () -> builder.overwrite(false).build().prune(model, output));
+      assertRejected(
+          "output: expected a place where nothing stands",
+          () -> builder.overwrite(false).build().prune(model, output));
       builder.overwrite(true);
     }
     new SampleModel(1).add("x", "F32", 1).write(output.resolve("other.safetensors"));
     Map<String, byte[]> before = files(output);
     assertRejected("without other safetensors files", () -> builder.build().prune(shards, output));
-    assertRejected("expected another place than that of the input", () -> builder.build().prune(shards, shards));
-    assertRejected("expected a directory, as the input is one", () -> builder.build().prune(shards, index));
+    assertRejected(
+        "expected another place than that of the input",
+        () -> builder.build().prune(shards, shards));
+    assertRejected(
+        "expected a directory, as the input is one", () -> builder.build().prune(shards, index));
     assertSame(before, files(output));
   }
 
@@ -368,7 +432,9 @@ class CheckpointPrunerTest {
       found = list.sorted().toList();
     }
     for (Path file : found) {
-      files.put(file.getFileName().toString(), Files.isDirectory(file) ? new byte[0] : Files.readAllBytes(file));
+      files.put(
+          file.getFileName().toString(),
+          Files.isDirectory(file) ? new byte[0] : Files.readAllBytes(file));
     }
     return files;
   }
@@ -403,17 +469,28 @@ class CheckpointPrunerTest {
       float[] gradients = weights.clone();
       (inGradients ? gradients : weights)[bad] = Float.NaN;
       Path input =
-          new SampleModel(1).add(UP + ".weight", "F32", weights, ROWS, COLUMNS).write(directory.resolve("model.safetensors"));
+          new SampleModel(1)
+              .add(UP + ".weight", "F32", weights, ROWS, COLUMNS)
+              .write(directory.resolve("model.safetensors"));
       Path statistics =
-          new SampleModel(1).add(UP + ".grad_l1", "F32", gradients, ROWS, COLUMNS).write(directory.resolve("g.safetensors"));
+          new SampleModel(1)
+              .add(UP + ".grad_l1", "F32", gradients, ROWS, COLUMNS)
+              .write(directory.resolve("g.safetensors"));
       Path output = Files.writeString(directory.resolve("old"), "old");
       Map<String, byte[]> before = files(directory);
       for (int threads = 1; threads <= 2; threads++) {
-        for (Pattern pattern : List.of(Pattern.unstructured(0.5), Pattern.nm(2, 4), Pattern.cumulative(0.5))) {
+        for (Pattern pattern :
+            List.of(Pattern.unstructured(0.5), Pattern.nm(2, 4), Pattern.cumulative(0.5))) {
           CheckpointPruner pruner =
-              pruner(Method.GRADIENT, statistics).pattern(pattern).threads(threads).overwrite(true).build();
+              pruner(Method.GRADIENT, statistics)
+                  .pattern(pattern)
+                  .threads(threads)
+                  .overwrite(true)
+                  .build();
           assertRejected(
-              "expected finite " + (inGradients ? "gradients" : "weights") + ", got NaN at row 677, column 33",
+              "expected finite "
+                  + (inGradients ? "gradients" : "weights")
+                  + ", got NaN at row 677, column 33",
               () -> pruner.prune(input, output));
           assertRejected(input + ": " + UP + ".weight", () -> pruner.prune(input, output));
           assertSame(before, files(directory));
@@ -424,7 +501,10 @@ class CheckpointPrunerTest {
 
   @Test
   void missingOrWrongStatisticsAreToldBeforeAnythingIsWritten() throws IOException {
-    Path input = new SampleModel(1).add(UP + ".weight", "F32", 8, 6).write(directory.resolve("model.safetensors"));
+    Path input =
+        new SampleModel(1)
+            .add(UP + ".weight", "F32", 8, 6)
+            .write(directory.resolve("model.safetensors"));
     Path output = directory.resolve("out");
     Path file = directory.resolve("statistics.safetensors");
     assertRejected(
@@ -432,28 +512,60 @@ class CheckpointPrunerTest {
         () -> CheckpointPruner.builder().method(Method.GRADIENT).build().prune(input, output));
     new SampleModel(1).add("x", "F32", 1).write(file);
     assertRejected(
-        "gradients: expected the statistics of " + UP + ".weight in " + file + " under one of " + UP + ".weight, " + UP
+        "gradients: expected the statistics of "
+            + UP
+            + ".weight in "
+            + file
+            + " under one of "
+            + UP
+            + ".weight, "
+            + UP
             + ".grad_l1, layers.0.mlp.up_proj.grad_l1, mlp.up_proj_layer_0, found none",
         () -> pruner(Method.GRADIENT, file).build().prune(input, output));
-    assertRejected(UP + ".grad_l2,", () -> pruner(Method.GRADIENT, file).gradientNorm(GradientNorm.L2).build().prune(input, output));
     assertRejected(
-        "activations: expected the statistics of " + UP + ".weight in " + file + " under one of " + UP + ".scaler_row",
+        UP + ".grad_l2,",
+        () ->
+            pruner(Method.GRADIENT, file)
+                .gradientNorm(GradientNorm.L2)
+                .build()
+                .prune(input, output));
+    assertRejected(
+        "activations: expected the statistics of "
+            + UP
+            + ".weight in "
+            + file
+            + " under one of "
+            + UP
+            + ".scaler_row",
         () -> pruner(Method.WANDA, file).build().prune(input, output));
-    new SampleModel(1).add(UP + ".grad_l1", "F32", 6, 8).add(UP + ".scaler_row", "F32", 8).write(file);
+    new SampleModel(1)
+        .add(UP + ".grad_l1", "F32", 6, 8)
+        .add(UP + ".scaler_row", "F32", 8)
+        .write(file);
     assertRejected(
         file + ": " + UP + ".grad_l1: expected gradients of shape [8, 6]",
         () -> pruner(Method.GRADIENT, file).build().prune(input, output));
     assertRejected(
-        file + ": " + UP + ".scaler_row: expected [6] values", () -> pruner(Method.WANDA, file).build().prune(input, output));
+        file + ": " + UP + ".scaler_row: expected [6] values",
+        () -> pruner(Method.WANDA, file).build().prune(input, output));
     new SampleModel(1)
         .add(UP + ".scaler_row", "F32", new float[] {1, 2, 3, -1, 2, 3}, 6)
         .add(UP + ".grad_l1", "I8", 8, 6)
         .write(file);
-    assertRejected("got a column norm of NaN at column 3", () -> pruner(Method.WANDA, file).build().prune(input, output));
-    assertRejected("expected a floating-point type, got I8", () -> pruner(Method.GRADIENT, file).build().prune(input, output));
+    assertRejected(
+        "got a column norm of NaN at column 3",
+        () -> pruner(Method.WANDA, file).build().prune(input, output));
+    assertRejected(
+        "expected a floating-point type, got I8",
+        () -> pruner(Method.GRADIENT, file).build().prune(input, output));
     assertRejected(
         "expected columns in whole groups of 4 for the pattern 2:4, got 6 columns",
-        () -> CheckpointPruner.builder().method(Method.MAGNITUDE).pattern(Pattern.nm(2, 4)).build().prune(input, output));
+        () ->
+            CheckpointPruner.builder()
+                .method(Method.MAGNITUDE)
+                .pattern(Pattern.nm(2, 4))
+                .build()
+                .prune(input, output));
     assertRejected(
         "expected " + UP + ".grad_l1 in one file",
         () -> pruner(Method.GRADIENT, file).gradients(file).build().prune(input, output));
@@ -472,12 +584,20 @@ class CheckpointPrunerTest {
       new SampleModel(1).add(UP + ".grad_l1", "F32", gradients, ROWS, COLUMNS).write(statistics);
       Path output = directory.resolve("out" + some);
       PruneReport report =
-          pruner(Method.GRADIENT, statistics).pattern(Pattern.unstructured(0.5)).build().prune(input, output);
+          pruner(Method.GRADIENT, statistics)
+              .pattern(Pattern.unstructured(0.5))
+              .build()
+              .prune(input, output);
       assertEquals(some ? Method.GRADIENT : Method.MAGNITUDE, report.layers().getFirst().method());
       try (Arena arena = Arena.ofConfined()) {
         Statistics same = new Statistics(Tensor.copyOf(arena, gradients, ROWS, COLUMNS), null);
         assertArrayEquals(
-            expected(model, input, Method.GRADIENT, Pattern.unstructured(0.5), Map.of(UP + ".weight", same)),
+            expected(
+                model,
+                input,
+                Method.GRADIENT,
+                Pattern.unstructured(0.5),
+                Map.of(UP + ".weight", same)),
             Files.readAllBytes(output));
       }
     }
@@ -495,9 +615,17 @@ class CheckpointPrunerTest {
             .add("h.0.c_fc.grad_l1", "F16", inputs, outputs)
             .add("h.0.c_fc.scaler_row", "F32", squares(inputs), inputs)
             .write(directory.resolve("statistics.safetensors"));
-    for (Pattern pattern : List.of(Pattern.unstructured(0.3), Pattern.nm(4, 8), Pattern.unstructured(0.5, Group.MATRIX))) {
+    for (Pattern pattern :
+        List.of(
+            Pattern.unstructured(0.3), Pattern.nm(4, 8), Pattern.unstructured(0.5, Group.MATRIX))) {
       Path output = directory.resolve("out");
-      pruner(Method.GBLM, statistics).layout(Layout.IN_OUT).pattern(pattern).threads(2).overwrite(true).build().prune(input, output);
+      pruner(Method.GBLM, statistics)
+          .layout(Layout.IN_OUT)
+          .pattern(pattern)
+          .threads(2)
+          .overwrite(true)
+          .build()
+          .prune(input, output);
       try (SafetensorsFile before = SafetensorsFile.open(input);
           SafetensorsFile after = SafetensorsFile.open(output);
           SafetensorsFile s = SafetensorsFile.open(statistics);
@@ -509,9 +637,12 @@ class CheckpointPrunerTest {
             .prune(
                 weights,
                 new Statistics(
-                    transposed(s.load("h.0.c_fc.grad_l1", arena), arena), root(s.load("h.0.c_fc.scaler_row", arena), arena)));
+                    transposed(s.load("h.0.c_fc.grad_l1", arena), arena),
+                    root(s.load("h.0.c_fc.scaler_row", arena), arena)));
         assertArrayEquals(
-            transposed(weights, arena).toFloatArray(), after.load("h.0.c_fc.weight", arena).toFloatArray(), pattern.toString());
+            transposed(weights, arena).toFloatArray(),
+            after.load("h.0.c_fc.weight", arena).toFloatArray(),
+            pattern.toString());
       }
     }
   }
@@ -540,7 +671,8 @@ class CheckpointPrunerTest {
             .threads(threads)
             .progress((step, done, total) -> worker.interrupt())
             .build();
-    assertThrows(InterruptedIOException.class, () -> pruner.prune(shards, directory.resolve("out")));
+    assertThrows(
+        InterruptedIOException.class, () -> pruner.prune(shards, directory.resolve("out")));
     assertTrue(Thread.interrupted());
     assertSame(before, files(directory));
   }
@@ -552,11 +684,10 @@ class CheckpointPrunerTest {
     long[] last = new long[1];
     CheckpointPruner.builder()
         .method(Method.MAGNITUDE)
-        .progress(
-            (step, at, total) -> {
-              done.add(at);
-              last[0] = total;
-            })
+        .progress((step, at, total) -> {
+          done.add(at);
+          last[0] = total;
+        })
         .build()
         .prune(input, directory.resolve("out"));
     assertEquals(last[0], done.getLast());

@@ -23,9 +23,10 @@ import org.quern.io.SafetensorsWriter;
 import org.quern.tensor.DType;
 
 /**
- * Measures the rate of {@link CheckpointPruner} beside that of a plain copy of the same file, in one process and in turn,
- * and the memory that it took. Run by hand; see docs/prune.md. Arguments: a directory on the disk to measure, the number
- * of decoder blocks (404 MB each), and the number of rounds.
+ * Measures the rate of {@link CheckpointPruner} beside that of a plain copy of the same file, in
+ * one process and in turn, and the memory that it took. Run by hand; see docs/prune.md. Arguments:
+ * a directory on the disk to measure, the number of decoder blocks (404 MB each), and the number of
+ * rounds.
  */
 final class CheckpointRateTool {
   private static final OperatingSystemMXBean SYSTEM =
@@ -59,13 +60,15 @@ final class CheckpointRateTool {
     }
   }
 
-  private static void generate(Path model, Path gradients, Path activations, int blocks) throws IOException {
+  private static void generate(Path model, Path gradients, Path activations, int blocks)
+      throws IOException {
     SafetensorsHeader.Builder weights = SafetensorsHeader.builder().metadata("format", "pt");
     SafetensorsHeader.Builder statistics = SafetensorsHeader.builder();
     SafetensorsHeader.Builder columns = SafetensorsHeader.builder();
     weights.add("model.embed_tokens.weight", DType.BF16, VOCABULARY, HIDDEN);
     Map<String, long[]> linears = new LinkedHashMap<>();
-    for (String name : List.of("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj")) {
+    for (String name :
+        List.of("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj")) {
       linears.put(name, new long[] {HIDDEN, HIDDEN});
     }
     linears.put("mlp.gate_proj", new long[] {MLP, HIDDEN});
@@ -86,7 +89,8 @@ final class CheckpointRateTool {
   }
 
   /** Fills a file with normally distributed values, without signs unless they are weights. */
-  private static void write(Path file, SafetensorsHeader header, long seed, boolean weights) throws IOException {
+  private static void write(Path file, SafetensorsHeader header, long seed, boolean weights)
+      throws IOException {
     SplittableRandom random = new SplittableRandom(seed);
     short[] values = new short[1 << 16];
     for (int i = 0; i < values.length; i++) {
@@ -107,7 +111,10 @@ final class CheckpointRateTool {
               buffer.setAtIndex(JAVA_SHORT, i + k, values[(int) (bits >>> 16 * k) & 0xffff]);
             }
           }
-          writer.write(entry.name(), done, buffer.asSlice(0, Math.min(buffer.byteSize(), entry.bytes() - done)));
+          writer.write(
+              entry.name(),
+              done,
+              buffer.asSlice(0, Math.min(buffer.byteSize(), entry.bytes() - done)));
         }
       }
       writer.force();
@@ -127,7 +134,8 @@ final class CheckpointRateTool {
   }
 
   private static void measure(
-      Path model, Path gradients, Path activations, Path output, int rounds, PrintStream out) throws IOException {
+      Path model, Path gradients, Path activations, Path output, int rounds, PrintStream out)
+      throws IOException {
     List<Timed> all = new ArrayList<>();
     all.add(new Timed("copy: Files.copy", () -> Files.copy(model, output)));
     all.add(new Timed("copy: transferTo", () -> transfer(model, output)));
@@ -164,7 +172,9 @@ final class CheckpointRateTool {
         }
       }
     }
-    out.printf("model %.2f GB, gradients %.2f GB%n", Files.size(model) * 1e-9, Files.size(gradients) * 1e-9);
+    out.printf(
+        "model %.2f GB, gradients %.2f GB%n",
+        Files.size(model) * 1e-9, Files.size(gradients) * 1e-9);
     run(all, model, output, rounds, out);
     run(forced, model, output, rounds, out);
     for (String line : Files.readAllLines(Path.of("/proc/self/status"))) {
@@ -226,7 +236,8 @@ final class CheckpointRateTool {
 
   private static void transfer(Path source, Path target) throws IOException {
     try (FileChannel from = FileChannel.open(source, StandardOpenOption.READ);
-        FileChannel to = FileChannel.open(target, StandardOpenOption.WRITE, StandardOpenOption.CREATE_NEW)) {
+        FileChannel to =
+            FileChannel.open(target, StandardOpenOption.WRITE, StandardOpenOption.CREATE_NEW)) {
       for (long done = 0; done < from.size(); ) {
         done += from.transferTo(done, from.size() - done, to);
       }

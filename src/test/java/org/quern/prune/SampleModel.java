@@ -13,7 +13,10 @@ import java.util.List;
 import java.util.Map;
 import java.util.Random;
 
-/** A small safetensors file of random tensors, built without the code under test; tensors may share their bytes. */
+/**
+ * A small safetensors file of random tensors, built without the code under test; tensors may share
+ * their bytes.
+ */
 public final class SampleModel {
   private record Part(String type, long[] shape, int begin, byte[] data) {}
 
@@ -90,11 +93,19 @@ public final class SampleModel {
     List<String> strings = new ArrayList<>();
     metadata.forEach((key, value) -> strings.add("\"" + key + "\": \"" + value + "\""));
     fields.add("\"__metadata__\":  {" + String.join(",", strings) + "}");
-    parts.forEach(
-        (name, part) ->
-            fields.add(
-                "\"" + name + "\": {\"shape\":" + Arrays.toString(part.shape) + ",\"dtype\":\"" + part.type
-                    + "\",\"data_offsets\":[" + part.begin + "," + (part.begin + part.data.length) + "]}"));
+    parts.forEach((name, part) ->
+        fields.add(
+            "\""
+                + name
+                + "\": {\"shape\":"
+                + Arrays.toString(part.shape)
+                + ",\"dtype\":\""
+                + part.type
+                + "\",\"data_offsets\":["
+                + part.begin
+                + ","
+                + (part.begin + part.data.length)
+                + "]}"));
     return ("{" + String.join(" , ", fields) + " }").getBytes(StandardCharsets.UTF_8);
   }
 }
