@@ -255,10 +255,13 @@ public final class Checkpoint implements Closeable {
   }
 
   private static List<Path> companions(Path directory) throws IOException {
-    return files(directory).stream()
-        .filter(
-            file -> !file.toString().endsWith(SUFFIX) && !file.toString().endsWith(INDEX_SUFFIX))
-        .toList();
+    return files(directory).stream().filter(file -> !isPart(file)).toList();
+  }
+
+  /** True where a file in a directory is taken for a shard or an index. */
+  static boolean isPart(Path file) {
+    String name = file.getFileName().toString();
+    return !name.startsWith(".") && (name.endsWith(SUFFIX) || name.endsWith(INDEX_SUFFIX));
   }
 
   private static List<Path> files(Path directory) throws IOException {

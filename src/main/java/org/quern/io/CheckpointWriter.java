@@ -8,9 +8,11 @@ import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.util.ArrayList;
 import java.util.Collections;
+import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
@@ -117,14 +119,14 @@ public final class CheckpointWriter implements Closeable {
     if (!present.isEmpty() && !overwrite) {
       throw exists(destination);
     }
+    Set<Path> replaced = new HashSet<>();
+    source.shards().forEach(shard -> replaced.add(shard.path().getFileName()));
+    Path index = source.index();
+    if (index != null) {
+      replaced.add(index.getFileName());
+    }
     for (Path file : present) {
-      String name = file.getFileName().toString();
-      boolean replaced =
-          source.shards().stream().anyMatch(shard -> shard.path().endsWith(name))
-              || source.index() instanceof Path index && index.endsWith(name);
-      if (!replaced
-          && !name.startsWith(".")
-          && (name.endsWith(".safetensors") || name.endsWith(".safetensors.index.json"))) {
+      if (Checkpoint.isPart(file) && !replaced.contains(file.getFileName())) {
         throw new IllegalArgumentException(
             "output: expected a directory without other safetensors files, got "
                 + file
