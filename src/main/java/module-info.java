@@ -19,6 +19,7 @@ module org.quern {
   exports org.quern.io;
   exports org.quern.linalg;
   exports org.quern.prune;
+  exports org.quern.prune.lm;
   exports org.quern.random;
   exports org.quern.runtime;
   exports org.quern.tensor;
@@ -27,4 +28,7 @@ module org.quern {
       info.picocli;
 
   uses org.quern.family.Family;
+
+  provides org.quern.family.Family with
+      org.quern.prune.PruneFamily;
 }

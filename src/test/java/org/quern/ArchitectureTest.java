@@ -178,7 +178,7 @@ class ArchitectureTest {
     private String room(JavaClass type) {
       return type.getPackageName().equals(root)
           ? ""
-          : type.getPackageName().substring(root.length() + 1).split("\\.")[0];
+          : type.getPackageName().substring(root.length() + 1).split("\\.", 2)[0];
     }
 
     private static int floor(String room) {

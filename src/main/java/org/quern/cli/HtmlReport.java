@@ -8,10 +8,10 @@ import java.io.InputStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.nio.file.StandardCopyOption;
 import java.util.List;
 import java.util.Map;
 import org.quern.family.Chart;
+import org.quern.io.AtomicFile;
 
 /**
  * A web page of facts, tables and plots in one file that needs no network. Sections appear in the
@@ -82,16 +82,7 @@ final class HtmlReport {
    * @throws IOException where the directory cannot be written
    */
   void write(Path file) throws IOException {
-    checkTarget(file);
-    Path target = file.toAbsolutePath();
-    String draftName = "." + target.getFileName() + "." + ProcessHandle.current().pid() + ".tmp";
-    Path draft = target.resolveSibling(draftName);
-    try {
-      Files.writeString(draft, html());
-      Files.move(draft, target, StandardCopyOption.REPLACE_EXISTING);
-    } finally {
-      Files.deleteIfExists(draft);
-    }
+    AtomicFile.write(file, html().getBytes(StandardCharsets.UTF_8));
   }
 
   /**

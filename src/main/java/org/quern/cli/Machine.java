@@ -17,6 +17,7 @@ final class Machine {
     Map<String, String> facts = new LinkedHashMap<>();
     facts.put("Quern", Main.Version.number());
     facts.put("JVM", capabilities.java());
+    facts.put("Java home", property("java.home"));
     facts.put(
         "System", property("os.name") + " " + property("os.version") + " " + property("os.arch"));
     facts.put("CPU", capabilities.cpu());

@@ -11,11 +11,13 @@ import java.util.ServiceLoader;
 import org.quern.family.Family;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.ExecutionException;
 import picocli.CommandLine.IVersionProvider;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.ParseResult;
+import picocli.CommandLine.RunLast;
 import picocli.CommandLine.ScopeType;
 import picocli.CommandLine.Spec;
 
@@ -70,6 +72,7 @@ public final class Main implements Runnable {
         .forEach(line::addSubcommand);
     line.setCaseInsensitiveEnumValuesAllowed(true);
     line.setParameterExceptionHandler(Main::reportBadUsage);
+    line.setExecutionStrategy(Main::runLast);
     line.setExecutionExceptionHandler(main::reportFailure);
     return line;
   }
@@ -85,6 +88,16 @@ public final class Main implements Runnable {
     String help = line.getCommandSpec().qualifiedName() + " --help";
     line.getErr().println("quern: " + oneLine(exception) + " (see " + help + ")");
     return BAD_INPUT;
+  }
+
+  /** Runs the subcommand. Picocli hands exceptions to the handler but lets errors pass. */
+  private static int runLast(ParseResult result) {
+    try {
+      return new RunLast().execute(result);
+    } catch (Error error) {
+      CommandLine line = result.commandSpec().commandLine();
+      throw new ExecutionException(line, error.toString(), error);
+    }
   }
 
   private int reportFailure(Exception exception, CommandLine line, ParseResult result) {
@@ -105,7 +118,9 @@ public final class Main implements Runnable {
   /** The message of an exception as one line; the file exceptions of the JDK carry only a path. */
   private static String oneLine(Throwable exception) {
     Throwable cause = exception.getCause();
-    if (exception instanceof UncheckedIOException && cause != null) {
+    boolean wraps =
+        exception instanceof UncheckedIOException || exception instanceof ExecutionException;
+    if (wraps && cause != null) {
       return oneLine(cause);
     }
     String message = exception.getMessage();

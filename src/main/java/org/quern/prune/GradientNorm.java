@@ -1,5 +1,6 @@
 package org.quern.prune;
 
+<<<<<<< HEAD
 import java.util.Locale;
 
 /**
@@ -16,4 +17,12 @@ public enum GradientNorm {
   String key() {
     return "grad_" + name().toLowerCase(Locale.ROOT);
   }
+=======
+/** How the scaled gradients of the calibration samples are joined to one statistic per weight. */
+public enum GradientNorm {
+  /** Sum over the samples of |scale g|. */
+  L1,
+  /** Root of the sum over the samples of (scale g)^2. */
+  L2
+>>>>>>> prune
 }

@@ -7,8 +7,8 @@ import org.quern.runtime.Parallel;
 
 /**
  * The score of a given rank over a whole matrix, without sorting it: scores are never negative, so
- * their bits order like integers. One pass counts the upper 16 bits of all scores, a second the lower
- * 15 bits of those in the bucket that holds the rank.
+ * their bits order like integers. One pass counts the upper 16 bits of all scores, a second the
+ * lower 15 bits of those in the bucket that holds the rank.
  *
  * <p>Traffic: every pass reads the operands once; 2 passes find the threshold, a third applies it.
  */
@@ -43,7 +43,8 @@ final class MatrixSelection {
    * @param n columns
    * @param grain rows per chunk
    */
-  static MatrixSelection find(RowScores scores, long rows, int n, long rank, long grain, int threads) {
+  static MatrixSelection find(
+      RowScores scores, long rows, int n, long rank, long grain, int threads) {
     long[] upper = histogram(scores, rows, n, grain, threads, -1);
     long below = 0;
     int bucket = 0;

@@ -3,9 +3,10 @@ package org.quern.prune;
 import java.util.Locale;
 
 /**
- * How the score S of a weight is computed; weights with small scores are pruned. W is the weight, c the norm of its input
- * column over the calibration data, G the gradient statistic of the same shape as W. Products are rounded to binary32 one
- * by one and then added, without fused multiply-add, so that masks agree with the published code bit for bit.
+ * How the score S of a weight is computed; weights with small scores are pruned. W is the weight, c
+ * the norm of its input column over the calibration data, G the gradient statistic of the same
+ * shape as W. Products are rounded to binary32 one by one and then added, without fused
+ * multiply-add, so that masks agree with the published code bit for bit.
  */
 public enum Method {
   /** S = |W|. */

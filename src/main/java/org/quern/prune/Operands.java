@@ -4,8 +4,9 @@ import java.lang.foreign.MemorySegment;
 import org.quern.tensor.DType;
 
 /**
- * The arguments of a score over a matrix: flat memory, types and strides, checked by the caller. One
- * object per {@link PruneWorkspace}, filled anew for every call, so that a call allocates nothing.
+ * The arguments of a score over a matrix: flat memory, types and strides, checked by the caller.
+ * One object per {@link PruneWorkspace}, filled anew for every call, so that a call allocates
+ * nothing.
  */
 final class Operands {
   /** The score. */

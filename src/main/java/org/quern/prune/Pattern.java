@@ -2,7 +2,9 @@ package org.quern.prune;
 
 import java.util.Locale;
 
-/** Which share of the weights of a linear layer is pruned, and among which weights it is selected. */
+/**
+ * Which share of the weights of a linear layer is pruned, and among which weights it is selected.
+ */
 public sealed interface Pattern permits Pattern.Unstructured, Pattern.NM, Pattern.Cumulative {
 
   /**
@@ -42,7 +44,8 @@ public sealed interface Pattern permits Pattern.Unstructured, Pattern.NM, Patter
         throw new IllegalArgumentException("of: expected 1 to " + MAX_OF + " columns, got " + of);
       }
       if (prune < 1 || prune > of) {
-        throw new IllegalArgumentException("prune: expected 1 to " + of + " of " + of + ", got " + prune);
+        throw new IllegalArgumentException(
+            "prune: expected 1 to " + of + " of " + of + ", got " + prune);
       }
     }
 
@@ -55,8 +58,8 @@ public sealed interface Pattern permits Pattern.Unstructured, Pattern.NM, Patter
   /**
    * Per row, the smallest scores whose running sum stays within a share of the row's score sum; one
    * share for all rows, found by bisection so that the matrix reaches the ratio to 0.001 or the
-   * bracket of the share falls below 0.001. Rows end with different sparsities (the "variant" of the
-   * Wanda program).
+   * bracket of the share falls below 0.001. Rows end with different sparsities (the "variant" of
+   * the Wanda program).
    *
    * @param ratio share of the matrix to prune, in [0, 1)
    */
@@ -108,10 +111,14 @@ public sealed interface Pattern permits Pattern.Unstructured, Pattern.NM, Patter
       if (colon < 0) {
         return unstructured(Double.parseDouble(word));
       }
-      return nm(Integer.parseInt(word.substring(0, colon)), Integer.parseInt(word.substring(colon + 1)));
+      return nm(
+          Integer.parseInt(word.substring(0, colon)), Integer.parseInt(word.substring(colon + 1)));
     } catch (NumberFormatException notANumber) {
       throw new IllegalArgumentException(
-          "pattern: expected a ratio such as 0.5, N:M such as 2:4, or cumulative:0.5, got '" + text + "'", notANumber);
+          "pattern: expected a ratio such as 0.5, N:M such as 2:4, or cumulative:0.5, got '"
+              + text
+              + "'",
+          notANumber);
     }
   }
 

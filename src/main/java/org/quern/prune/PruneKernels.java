@@ -5,19 +5,19 @@ import java.lang.foreign.MemorySegment;
 /**
  * The fused score, selection and application of a pruning step (K3).
  *
- * <p>Score of weight W[i,j] with column norm c[j] and gradient statistic G[i,j], every product rounded
- * to binary32 by itself and then added: S = |W| c + |W| |G|, or one of its terms, or |W| ({@link
- * Method}). In every group the weights with the smallest scores are selected, the lowest column first
- * among equals; selected weights are written as +0.0, all others keep their bits.
+ * <p>Score of weight W[i,j] with column norm c[j] and gradient statistic G[i,j], every product
+ * rounded to binary32 by itself and then added: S = |W| c + |W| |G|, or one of its terms, or |W|
+ * ({@link Method}). In every group the weights with the smallest scores are selected, the lowest
+ * column first among equals; selected weights are written as +0.0, all others keep their bits.
  *
  * <p>Shapes: W and G are m x n, c is n. Work: 5 flops and the selection per weight. Traffic for F32
- * operands: 8 bytes read and 4 written per weight, 3/4 of that with 16-bit G, half with 16-bit W and
- * G: memory bound on every machine.
+ * operands: 8 bytes read and 4 written per weight, 3/4 of that with 16-bit G, half with 16-bit W
+ * and G: memory bound on every machine.
  *
- * <p>Every method works on rows {@code [from, to)}, allocates nothing on the heap in the vector tier,
- * and writes one bit per weight, 1 for pruned: bit b of byte a of a row is column 8a + b; row i starts
- * at byte {@code (i - bitsRow) * bitsStride} of {@code bits}, which holds a multiple of 8 bytes per
- * row, the bits beyond n zero. A {@code bitsStride} of 0 lets all rows share one buffer.
+ * <p>Every method works on rows {@code [from, to)}, allocates nothing on the heap in the vector
+ * tier, and writes one bit per weight, 1 for pruned: bit b of byte a of a row is column 8a + b; row
+ * i starts at byte {@code (i - bitsRow) * bitsStride} of {@code bits}, which holds a multiple of 8
+ * bytes per row, the bits beyond n zero. A {@code bitsStride} of 0 lets all rows share one buffer.
  *
  * <p>Where a score is not finite in a row although every operand of it is (the product overflows),
  * it counts as the infinity that it is. Where an operand is NaN or infinite, the row is left as it
@@ -41,18 +41,45 @@ interface PruneKernels {
    */
   long score(Operands operands, long row, MemorySegment out, MemorySegment scratch);
 
-  /** Prunes the k smallest of every row, 0 &le; k &lt; n. Returns {@link #ALL_FINITE} or the first bad row. */
+  /**
+   * Prunes the k smallest of every row, 0 &le; k &lt; n. Returns {@link #ALL_FINITE} or the first
+   * bad row.
+   */
   long pruneSmallest(
-      Operands operands, int k, long from, long to, MemorySegment bits, long bitsRow, long bitsStride, MemorySegment scratch);
+      Operands operands,
+      int k,
+      long from,
+      long to,
+      MemorySegment bits,
+      long bitsRow,
+      long bitsStride,
+      MemorySegment scratch);
 
-  /** Prunes the {@code prune} smallest of every {@code of} columns. Returns {@link #ALL_FINITE} or the first bad row. */
+  /**
+   * Prunes the {@code prune} smallest of every {@code of} columns. Returns {@link #ALL_FINITE} or
+   * the first bad row.
+   */
   long pruneGroups(
-      Operands operands, int prune, int of, long from, long to, MemorySegment bits, long bitsRow, long bitsStride, MemorySegment scratch);
+      Operands operands,
+      int prune,
+      int of,
+      long from,
+      long to,
+      MemorySegment bits,
+      long bitsRow,
+      long bitsStride,
+      MemorySegment scratch);
 
   /**
    * Prunes in one row every score below {@code threshold} and the first {@code ties} that equal it.
    * Returns {@link #ALL_FINITE} or {@code row}.
    */
   long pruneBelow(
-      Operands operands, long row, float threshold, long ties, MemorySegment bits, long bitsOffset, MemorySegment scratch);
+      Operands operands,
+      long row,
+      float threshold,
+      long ties,
+      MemorySegment bits,
+      long bitsOffset,
+      MemorySegment scratch);
 }

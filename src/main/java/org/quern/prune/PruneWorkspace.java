@@ -36,7 +36,9 @@ public final class PruneWorkspace implements AutoCloseable {
     scores = new MemorySegment[count];
     for (int i = 0; i < count; i++) {
       scratch[i] = arena.allocate(this.scratchBytes, Tensor.ALIGNMENT);
-      bits[i] = arena.allocate(Math.ceilDiv(this.columns, Long.SIZE) * (long) Long.BYTES, Tensor.ALIGNMENT);
+      bits[i] =
+          arena.allocate(
+              Math.ceilDiv(this.columns, Long.SIZE) * (long) Long.BYTES, Tensor.ALIGNMENT);
       scores[i] = arena.allocate((long) this.columns * Float.BYTES, Tensor.ALIGNMENT);
     }
   }

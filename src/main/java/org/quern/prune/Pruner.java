@@ -20,8 +20,8 @@ import org.quern.tensor.Tensor;
 
 /**
  * Prunes the weights of linear layers: scores every weight, selects the smallest scores of every
- * group, and writes +0.0 over the selected weights. All others keep their bits, whatever the storage
- * type. Immutable, and safe to share between threads.
+ * group, and writes +0.0 over the selected weights. All others keep their bits, whatever the
+ * storage type. Immutable, and safe to share between threads.
  *
  * <pre>{@code
  * Pruner pruner = Pruner.builder().method(Method.GBLM).pattern(Pattern.nm(2, 4)).build();
@@ -34,7 +34,10 @@ public final class Pruner {
   /** The tiers that this family implements. */
   static final Set<Tier> TIERS = Collections.unmodifiableSet(EnumSet.of(Tier.SCALAR, Tier.VECTOR));
 
-  /** Weights per chunk of rows that a thread claims: small enough to balance, large against a chunk's start. */
+  /**
+   * Weights per chunk of rows that a thread claims: small enough to balance, large against a
+   * chunk's start.
+   */
   private static final long GRAIN = 1 << 20;
 
   private static final System.Logger LOG = System.getLogger("org.quern");
@@ -65,7 +68,8 @@ public final class Pruner {
     return switch (tier) {
       case SCALAR -> ScalarPruneKernels.INSTANCE;
       case VECTOR -> VectorPruneKernels.INSTANCE;
-      default -> throw new IllegalArgumentException("tier: expected one of " + TIERS + ", got " + tier);
+      default ->
+          throw new IllegalArgumentException("tier: expected one of " + TIERS + ", got " + tier);
     };
   }
 
@@ -102,12 +106,12 @@ public final class Pruner {
   }
 
   /**
-   * Prunes {@code weights} in place; allocates nothing once the workspace has grown, with one thread
-   * and a pattern by row.
+   * Prunes {@code weights} in place; allocates nothing once the workspace has grown, with one
+   * thread and a pattern by row.
    *
    * @param name how errors name the layer
-   * @param weights W, [m, n], F32, F16 or BF16; where an argument is rejected for a value that is not
-   *     finite, rows before the one named may have been pruned
+   * @param weights W, [m, n], F32, F16 or BF16; where an argument is rejected for a value that is
+   *     not finite, rows before the one named may have been pruned
    * @param statistics what the method needs
    * @return number of weights that were selected and are now zero
    * @throws IllegalArgumentException where a shape, type, device or value is not as described; the
@@ -138,11 +142,13 @@ public final class Pruner {
    *
    * @return U8 [m, ceil(n / 8)] in {@code arena}: bit b of byte a of a row is 1 where column 8a + b
    *     would be pruned
-   * @throws IllegalArgumentException as for {@link #prune(String, Tensor, Statistics, PruneWorkspace)}
+   * @throws IllegalArgumentException as for {@link #prune(String, Tensor, Statistics,
+   *     PruneWorkspace)}
    */
   public Tensor mask(Arena arena, Tensor weights, Statistics statistics) {
     check("weights", weights, statistics);
-    Tensor mask = Tensor.allocate(arena, DType.U8, weights.dim(0), Math.ceilDiv(weights.dim(1), 8L));
+    Tensor mask =
+        Tensor.allocate(arena, DType.U8, weights.dim(0), Math.ceilDiv(weights.dim(1), 8L));
     try (PruneWorkspace workspace = new PruneWorkspace()) {
       Operands o = bind("weights", weights, statistics, workspace, false);
       replaceZeroGradients("weights", o);
@@ -155,7 +161,8 @@ public final class Pruner {
    * The scores S of all weights.
    *
    * @return F32 [m, n] in {@code arena}
-   * @throws IllegalArgumentException as for {@link #prune(String, Tensor, Statistics, PruneWorkspace)}
+   * @throws IllegalArgumentException as for {@link #prune(String, Tensor, Statistics,
+   *     PruneWorkspace)}
    */
   public Tensor scores(Arena arena, Tensor weights, Statistics statistics) {
     try (PruneWorkspace workspace = new PruneWorkspace()) {
@@ -177,13 +184,25 @@ public final class Pruner {
     }
   }
 
+<<<<<<< HEAD
   private long run(String name, Operands o, PruneWorkspace workspace, @Nullable Tensor mask) {
+=======
+  private long run(
+      String name,
+      Tensor weights,
+      Statistics statistics,
+      PruneWorkspace workspace,
+      boolean inPlace,
+      @Nullable Tensor mask) {
+    Operands o = bind(name, weights, statistics, workspace, inPlace);
+>>>>>>> prune
     if (o.rows == 0 || o.n == 0) {
       return 0;
     }
     return switch (pattern) {
       case Pattern.NM nm -> pruneGroups(name, o, nm, workspace, mask);
-      case Pattern.Cumulative cumulative -> pruneCumulative(name, o, cumulative.ratio(), workspace, mask);
+      case Pattern.Cumulative cumulative ->
+          pruneCumulative(name, o, cumulative.ratio(), workspace, mask);
       case Pattern.Unstructured unstructured ->
           unstructured.group() == Group.ROW
               ? pruneRows(name, o, (int) (o.n * unstructured.ratio()), workspace, mask)
@@ -191,56 +210,105 @@ public final class Pruner {
     };
   }
 
+<<<<<<< HEAD
   private long pruneGroups(String name, Operands o, Pattern.NM nm, PruneWorkspace workspace, @Nullable Tensor mask) {
     checkColumns(name, o.n);
+=======
+  private long pruneGroups(
+      String name, Operands o, Pattern.NM nm, PruneWorkspace workspace, @Nullable Tensor mask) {
+    if (o.n % nm.of() != 0) {
+      throw new IllegalArgumentException(
+          name
+              + ": expected columns in whole groups of "
+              + nm.of()
+              + " for the pattern "
+              + nm
+              + ", got "
+              + o.n
+              + " columns");
+    }
+>>>>>>> prune
     if (threads == 1) {
       pruneGroups(name, o, nm, workspace, mask, 0, o.rows, 0);
     } else {
       Parallel.forRanges(
-          o.rows, grain(o), threads, (from, to, worker) -> pruneGroups(name, o, nm, workspace, mask, from, to, worker));
+          o.rows,
+          grain(o),
+          threads,
+          (from, to, worker) -> pruneGroups(name, o, nm, workspace, mask, from, to, worker));
     }
     return o.rows * (o.n / nm.of()) * nm.prune();
   }
 
   private void pruneGroups(
-      String name, Operands o, Pattern.NM nm, PruneWorkspace workspace, @Nullable Tensor mask, long from, long to, int worker) {
+      String name,
+      Operands o,
+      Pattern.NM nm,
+      PruneWorkspace workspace,
+      @Nullable Tensor mask,
+      long from,
+      long to,
+      int worker) {
     MemorySegment bits = workspace.bits(worker);
     if (mask == null) {
-      requireFinite(name, o, kernels.pruneGroups(o, nm.prune(), nm.of(), from, to, bits, from, 0, workspace.scratch(worker)));
+      requireFinite(
+          name,
+          o,
+          kernels.pruneGroups(
+              o, nm.prune(), nm.of(), from, to, bits, from, 0, workspace.scratch(worker)));
       return;
     }
     for (long row = from; row < to; row++) {
       requireFinite(
-          name, o, kernels.pruneGroups(o, nm.prune(), nm.of(), row, row + 1, bits, row, 0, workspace.scratch(worker)));
+          name,
+          o,
+          kernels.pruneGroups(
+              o, nm.prune(), nm.of(), row, row + 1, bits, row, 0, workspace.scratch(worker)));
       copyBits(bits, mask, row);
     }
   }
 
-  private long pruneRows(String name, Operands o, int k, PruneWorkspace workspace, @Nullable Tensor mask) {
+  private long pruneRows(
+      String name, Operands o, int k, PruneWorkspace workspace, @Nullable Tensor mask) {
     if (threads == 1) {
       pruneRows(name, o, k, workspace, mask, 0, o.rows, 0);
     } else {
       Parallel.forRanges(
-          o.rows, grain(o), threads, (from, to, worker) -> pruneRows(name, o, k, workspace, mask, from, to, worker));
+          o.rows,
+          grain(o),
+          threads,
+          (from, to, worker) -> pruneRows(name, o, k, workspace, mask, from, to, worker));
     }
     return o.rows * k;
   }
 
   private void pruneRows(
-      String name, Operands o, int k, PruneWorkspace workspace, @Nullable Tensor mask, long from, long to, int worker) {
+      String name,
+      Operands o,
+      int k,
+      PruneWorkspace workspace,
+      @Nullable Tensor mask,
+      long from,
+      long to,
+      int worker) {
     MemorySegment bits = workspace.bits(worker);
     if (mask == null) {
-      requireFinite(name, o, kernels.pruneSmallest(o, k, from, to, bits, from, 0, workspace.scratch(worker)));
+      requireFinite(
+          name, o, kernels.pruneSmallest(o, k, from, to, bits, from, 0, workspace.scratch(worker)));
       return;
     }
     for (long row = from; row < to; row++) {
-      requireFinite(name, o, kernels.pruneSmallest(o, k, row, row + 1, bits, row, 0, workspace.scratch(worker)));
+      requireFinite(
+          name,
+          o,
+          kernels.pruneSmallest(o, k, row, row + 1, bits, row, 0, workspace.scratch(worker)));
       copyBits(bits, mask, row);
     }
   }
 
   /** One threshold for the whole matrix. */
-  private long pruneMatrix(String name, Operands o, double ratio, PruneWorkspace workspace, @Nullable Tensor mask) {
+  private long pruneMatrix(
+      String name, Operands o, double ratio, PruneWorkspace workspace, @Nullable Tensor mask) {
     long k = (long) ((double) (o.rows * o.n) * ratio);
     if (k == 0) {
       requireFiniteRows(name, o, workspace);
@@ -248,12 +316,19 @@ public final class Pruner {
     }
     boolean official = compat == Compat.OFFICIAL;
     MatrixSelection at =
-        MatrixSelection.find(rowScores(name, o, workspace), o.rows, o.n, official ? k : k - 1, grain(o), threads);
+        MatrixSelection.find(
+            rowScores(name, o, workspace), o.rows, o.n, official ? k : k - 1, grain(o), threads);
     long ties = official ? at.equal : k - at.below;
     long[] tiesBefore = ties == at.equal ? null : tiesBefore(name, o, at.threshold, workspace);
     AtomicLong pruned = new AtomicLong();
     applyThresholds(
-        name, o, row -> at.threshold, row -> tiesBefore == null ? o.n : Math.max(0, ties - tiesBefore[(int) row]), workspace, mask, pruned);
+        name,
+        o,
+        row -> at.threshold,
+        row -> tiesBefore == null ? o.n : Math.max(0, ties - tiesBefore[(int) row]),
+        workspace,
+        mask,
+        pruned);
     return pruned.get();
   }
 
@@ -281,8 +356,12 @@ public final class Pruner {
     return before;
   }
 
-  /** The share of every row's score sum that gives the ratio, by the bisection of the released Wanda program. */
-  private long pruneCumulative(String name, Operands o, double ratio, PruneWorkspace workspace, @Nullable Tensor mask) {
+  /**
+   * The share of every row's score sum that gives the ratio, by the bisection of the released Wanda
+   * program.
+   */
+  private long pruneCumulative(
+      String name, Operands o, double ratio, PruneWorkspace workspace, @Nullable Tensor mask) {
     if (ratio == 0) {
       requireFiniteRows(name, o, workspace);
       return 0;
@@ -356,7 +435,13 @@ public final class Pruner {
   }
 
   private void applyThresholds(
-      String name, Operands o, RowThreshold threshold, RowTies ties, PruneWorkspace workspace, @Nullable Tensor mask, AtomicLong pruned) {
+      String name,
+      Operands o,
+      RowThreshold threshold,
+      RowTies ties,
+      PruneWorkspace workspace,
+      @Nullable Tensor mask,
+      AtomicLong pruned) {
     Parallel.forRanges(
         o.rows,
         grain(o),
@@ -366,8 +451,16 @@ public final class Pruner {
           long count = 0;
           for (long row = from; row < to; row++) {
             float bound = threshold.of(row);
-            // A threshold below every score: nothing to prune, and no score below zero to compare with.
-            kernels.pruneBelow(o, row, Math.max(bound, 0), bound < 0 ? 0 : ties.of(row), bits, 0, workspace.scratch(worker));
+            // A threshold below every score: nothing to prune, and no score below zero to compare
+            // with.
+            kernels.pruneBelow(
+                o,
+                row,
+                Math.max(bound, 0),
+                bound < 0 ? 0 : ties.of(row),
+                bits,
+                0,
+                workspace.scratch(worker));
             count += countBits(bits, o.n);
             if (mask != null) {
               copyBits(bits, mask, row);
@@ -421,45 +514,68 @@ public final class Pruner {
   private void check(String name, Tensor weights, Statistics statistics) {
     checkTensor(name, "weights", weights);
     if (weights.rank() != 2) {
-      throw new IllegalArgumentException(name + ": expected weights of shape [rows, columns], got " + weights);
+      throw new IllegalArgumentException(
+          name + ": expected weights of shape [rows, columns], got " + weights);
     }
     if (weights.dim(1) > Integer.MAX_VALUE / 64) {
-      throw new IllegalArgumentException(name + ": expected at most " + Integer.MAX_VALUE / 64 + " columns, got " + weights.dim(1));
+      throw new IllegalArgumentException(
+          name
+              + ": expected at most "
+              + Integer.MAX_VALUE / 64
+              + " columns, got "
+              + weights.dim(1));
     }
     if (method.usesGradients()) {
       Tensor gradients = statistics.gradients();
       if (gradients == null) {
-        throw new IllegalArgumentException(name + ": the method " + method + " needs gradients, got none");
+        throw new IllegalArgumentException(
+            name + ": the method " + method + " needs gradients, got none");
       }
       checkTensor(name, "gradients", gradients);
-      if (!Arrays.equals(gradients.shape(), weights.shape())) {
+      if (gradients.rank() != 2
+          || gradients.dim(0) != weights.dim(0)
+          || gradients.dim(1) != weights.dim(1)) {
         throw new IllegalArgumentException(
-            name + ": expected gradients of shape " + Arrays.toString(weights.shape()) + ", got " + Arrays.toString(gradients.shape()));
+            name
+                + ": expected gradients of shape "
+                + Arrays.toString(weights.shape())
+                + ", got "
+                + Arrays.toString(gradients.shape()));
       }
     }
     if (method.usesActivations()) {
       Tensor norms = statistics.columnNorms();
       if (norms == null) {
-        throw new IllegalArgumentException(name + ": the method " + method + " needs column norms, got none");
+        throw new IllegalArgumentException(
+            name + ": the method " + method + " needs column norms, got none");
       }
       checkTensor(name, "column norms", norms);
       if (norms.type() != DType.F32 || norms.rank() != 1 || norms.dim(0) != weights.dim(1)) {
-        throw new IllegalArgumentException(name + ": expected column norms F32[" + weights.dim(1) + "], got " + norms);
+        throw new IllegalArgumentException(
+            name + ": expected column norms F32[" + weights.dim(1) + "], got " + norms);
       }
     }
   }
 
   private static void checkTensor(String name, String argument, Tensor tensor) {
     if (!tensor.device().equals(Device.CPU)) {
-      throw new IllegalArgumentException(name + ": expected " + argument + " on the cpu, got " + tensor.device());
+      throw new IllegalArgumentException(
+          name + ": expected " + argument + " on the cpu, got " + tensor.device());
     }
     switch (tensor.type()) {
       case F32, F16, BF16 -> {}
-      default -> throw new IllegalArgumentException(name + ": expected " + argument + " of type F32, F16 or BF16, got " + tensor.type());
+      default ->
+          throw new IllegalArgumentException(
+              name + ": expected " + argument + " of type F32, F16 or BF16, got " + tensor.type());
     }
   }
 
-  private Operands bind(String name, Tensor weights, Statistics statistics, PruneWorkspace workspace, boolean inPlace) {
+  private Operands bind(
+      String name,
+      Tensor weights,
+      Statistics statistics,
+      PruneWorkspace workspace,
+      boolean inPlace) {
     check(name, weights, statistics);
     Operands o = workspace.operands;
     o.method = method;
@@ -479,6 +595,18 @@ public final class Pruner {
       o.g = gradients.memory();
       o.gType = gradients.type();
       o.gStride = gradients.rowStride() * gradients.type().bytes();
+<<<<<<< HEAD
+=======
+      if (allZero(o)) {
+        LOG.log(
+            System.Logger.Level.WARNING,
+            name
+                + ": all gradients are zero; pruning by "
+                + (method == Method.GBLM ? "activations" : "magnitude")
+                + " alone");
+        o.method = method == Method.GBLM ? Method.WANDA : Method.MAGNITUDE;
+      }
+>>>>>>> prune
     }
     Tensor norms = statistics.columnNorms();
     if (method.usesActivations() && norms != null) {
@@ -487,12 +615,19 @@ public final class Pruner {
         float norm = o.c.get(JAVA_FLOAT, (long) j * Float.BYTES);
         if (!(norm >= 0 && norm < Float.POSITIVE_INFINITY)) {
           throw new IllegalArgumentException(
-              name + ": expected column norms that are finite and not negative, got " + norm + " at column " + j);
+              name
+                  + ": expected column norms that are finite and not negative, got "
+                  + norm
+                  + " at column "
+                  + j);
         }
       }
     }
     o.halfProducts =
-        compat == Compat.OFFICIAL && o.method == Method.GBLM && o.wType == DType.F16 && o.gType == DType.F16;
+        compat == Compat.OFFICIAL
+            && o.method == Method.GBLM
+            && o.wType == DType.F16
+            && o.gType == DType.F16;
     workspace.reserve(threads, kernels.scratchBytes(o.n), o.n);
     return o;
   }
@@ -532,18 +667,35 @@ public final class Pruner {
       return;
     }
     for (int j = 0; j < o.n; j++) {
+<<<<<<< HEAD
       requireFinite(name, "weights", ScalarPruneKernels.load(o.w, row * o.wStride, o.wType, j), o.firstRow + row, j);
       if (o.method.usesGradients()) {
         requireFinite(name, "gradients", ScalarPruneKernels.load(o.g, row * o.gStride, o.gType, j), o.firstRow + row, j);
+=======
+      requireFinite(
+          name, "weights", ScalarPruneKernels.load(o.w, row * o.wStride, o.wType, j), row, j);
+      if (o.method.usesGradients()) {
+        requireFinite(
+            name, "gradients", ScalarPruneKernels.load(o.g, row * o.gStride, o.gType, j), row, j);
+>>>>>>> prune
       }
     }
     throw new AssertionError(name + ": row " + row + " was reported as not finite but is");
   }
 
-  private static void requireFinite(String name, String argument, float value, long row, int column) {
+  private static void requireFinite(
+      String name, String argument, float value, long row, int column) {
     if (!Float.isFinite(value)) {
       throw new IllegalArgumentException(
-          name + ": expected finite " + argument + ", got " + value + " at row " + row + ", column " + column);
+          name
+              + ": expected finite "
+              + argument
+              + ", got "
+              + value
+              + " at row "
+              + row
+              + ", column "
+              + column);
     }
   }
 
@@ -564,8 +716,8 @@ public final class Pruner {
     }
 
     /**
-     * What is selected. The default is half of every row, and for {@link Method#MAGNITUDE} half of the
-     * matrix, as in the published programs.
+     * What is selected. The default is half of every row, and for {@link Method#MAGNITUDE} half of
+     * the matrix, as in the published programs.
      */
     public Builder pattern(Pattern pattern) {
       this.pattern = pattern;
@@ -584,7 +736,9 @@ public final class Pruner {
       return this;
     }
 
-    /** Threads that may work at a time, at least 1; 1 by default. The result does not depend on it. */
+    /**
+     * Threads that may work at a time, at least 1; 1 by default. The result does not depend on it.
+     */
     public Builder threads(int threads) {
       if (threads < 1) {
         throw new IllegalArgumentException("threads: expected at least 1, got " + threads);

@@ -52,7 +52,14 @@ final class ScalarPruneKernels implements PruneKernels {
 
   @Override
   public long pruneSmallest(
-      Operands o, int k, long from, long to, MemorySegment bits, long bitsRow, long bitsStride, MemorySegment scratch) {
+      Operands o,
+      int k,
+      long from,
+      long to,
+      MemorySegment bits,
+      long bitsRow,
+      long bitsStride,
+      MemorySegment scratch) {
     float[] sorted = new float[o.n];
     for (long row = from; row < to; row++) {
       if (score(o, row, scratch, scratch) != ALL_FINITE) {
@@ -76,7 +83,15 @@ final class ScalarPruneKernels implements PruneKernels {
 
   @Override
   public long pruneGroups(
-      Operands o, int prune, int of, long from, long to, MemorySegment bits, long bitsRow, long bitsStride, MemorySegment scratch) {
+      Operands o,
+      int prune,
+      int of,
+      long from,
+      long to,
+      MemorySegment bits,
+      long bitsRow,
+      long bitsStride,
+      MemorySegment scratch) {
     for (long row = from; row < to; row++) {
       if (score(o, row, scratch, scratch) != ALL_FINITE) {
         return row;
@@ -89,7 +104,13 @@ final class ScalarPruneKernels implements PruneKernels {
 
   @Override
   public long pruneBelow(
-      Operands o, long row, float threshold, long ties, MemorySegment bits, long bitsOffset, MemorySegment scratch) {
+      Operands o,
+      long row,
+      float threshold,
+      long ties,
+      MemorySegment bits,
+      long bitsOffset,
+      MemorySegment scratch) {
     if (score(o, row, scratch, scratch) != ALL_FINITE) {
       return row;
     }
@@ -99,7 +120,12 @@ final class ScalarPruneKernels implements PruneKernels {
   }
 
   private static void selectBelow(
-      MemorySegment scores, int n, float threshold, long ties, MemorySegment bits, long bitsOffset) {
+      MemorySegment scores,
+      int n,
+      float threshold,
+      long ties,
+      MemorySegment bits,
+      long bitsOffset) {
     clear(bits, bitsOffset, n);
     long left = ties;
     for (int j = 0; j < n; j++) {
@@ -110,7 +136,9 @@ final class ScalarPruneKernels implements PruneKernels {
     }
   }
 
-  /** Selects by rank: a score is pruned where fewer than {@code prune} of its group come before it. */
+  /**
+   * Selects by rank: a score is pruned where fewer than {@code prune} of its group come before it.
+   */
   static void selectGroups(
       MemorySegment scores, int n, int prune, int of, MemorySegment bits, long bitsOffset) {
     clear(bits, bitsOffset, n);

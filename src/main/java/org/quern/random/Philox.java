@@ -153,7 +153,7 @@ public final class Philox implements RandomGenerator {
   @Override
   public double nextGaussian() {
     double spare = spareGaussian;
-    if (spare == spare) {
+    if (!Double.isNaN(spare)) {
       spareGaussian = Double.NaN;
       return spare;
     }

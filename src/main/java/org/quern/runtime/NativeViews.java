@@ -1,6 +1,7 @@
 package org.quern.runtime;
 
 import java.lang.foreign.MemorySegment;
+import java.util.Objects;
 
 /**
  * Exact-typed views of native memory, the cure for profile pollution. The segment accessors of the
@@ -52,6 +53,42 @@ public final class NativeViews {
       return segment;
     }
     return space(segment).asSlice(segment.address(), segment.byteSize());
+  }
+
+  /**
+   * The segment in which a kernel addresses {@code segment} by the offsets that {@link #at} gives:
+   * the whole address space, a constant that costs no object and no register, or the segment itself
+   * where native access is not enabled. For loops over many streams of memory.
+   */
+  public static MemorySegment base(MemorySegment segment) {
+    return ENABLED ? SPACE : segment;
+  }
+
+  /**
+   * The offset within {@link #base} of {@code bytes} bytes at {@code offset} of {@code segment},
+   * which are checked here and never again.
+   *
+   * @throws IllegalArgumentException where the segment is on the heap
+   * @throws IllegalStateException where its arena is closed
+   * @throws WrongThreadException where its arena is confined to another thread
+   * @throws IndexOutOfBoundsException where the bytes are not within the segment
+   */
+  public static long at(MemorySegment segment, long offset, long bytes) {
+    check(segment);
+    Objects.checkFromIndexSize(offset, bytes, segment.byteSize());
+    return ENABLED ? segment.address() + offset : offset;
+  }
+
+  /**
+   * A view of memory at an address that has been checked, for kernels that address by number. Where
+   * native access is not enabled the JDK warns once, or refuses and names the flag that permits it.
+   *
+   * @throws IllegalCallerException where the JVM denies native access to this module
+   */
+  public static MemorySegment of(long address, long bytes) {
+    return ENABLED
+        ? SPACE.asSlice(address, bytes)
+        : MemorySegment.ofAddress(address).reinterpret(bytes);
   }
 
   /**

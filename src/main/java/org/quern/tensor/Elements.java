@@ -65,8 +65,8 @@ final class Elements {
   /** Stores the value of the type that is nearest to {@code value}. */
   static void setLong(MemorySegment memory, long offset, DType type, long value) {
     switch (type) {
-      case F64 -> memory.set(F64, offset, value);
-      case F32 -> memory.set(F32, offset, value);
+      case F64 -> memory.set(F64, offset, (double) value);
+      case F32 -> memory.set(F32, offset, (float) value);
       case F16 -> memory.set(I16, offset, floatToHalf(roundToOdd(value)));
       case BF16 -> memory.set(I16, offset, floatToBfloat(roundToOdd(value)));
       case I64 -> memory.set(I64, offset, value);
@@ -81,15 +81,15 @@ final class Elements {
   /** Binary16 to binary32, exact; a NaN becomes quiet. */
   static float halfToFloat(short half) {
     float value = Float.float16ToFloat(half);
-    return value == value
-        ? value
-        : Float.intBitsToFloat(Float.floatToRawIntBits(value) | FLOAT_QUIET);
+    return Float.isNaN(value)
+        ? Float.intBitsToFloat(Float.floatToRawIntBits(value) | FLOAT_QUIET)
+        : value;
   }
 
   /** Binary32 to binary16, to nearest, ties to even; a NaN becomes quiet and loses low payload. */
   static short floatToHalf(float value) {
     // The JDK leaves open which bits of a NaN survive; ours must not depend on the compiler.
-    if (value != value) {
+    if (Float.isNaN(value)) {
       int bits = Float.floatToRawIntBits(value);
       return (short) (bits >>> 16 & 0x8000 | 0x7e00 | bits >>> 13 & 0x3ff);
     }

@@ -15,14 +15,17 @@ import picocli.CommandLine.Command;
 
 class MainTest {
   @Command(name = "fail")
-  private record Failing(Exception failure) implements Callable<Integer> {
+  private record Failing(Throwable failure) implements Callable<Integer> {
     @Override
     public Integer call() throws Exception {
-      throw failure;
+      if (failure instanceof Error error) {
+        throw error;
+      }
+      throw (Exception) failure;
     }
   }
 
-  private static Shell fail(Exception failure, String... options) {
+  private static Shell fail(Throwable failure, String... options) {
     CommandLine line = Main.commandLine(List.of());
     line.addSubcommand(new CommandLine(new Failing(failure)));
     String[] arguments = new String[options.length + 1];
@@ -87,6 +90,15 @@ class MainTest {
     assertEquals(
         new Shell(
             3, "", line("quern: internal error: java.lang.IllegalStateException: lost count")),
+        shell);
+  }
+
+  @Test
+  void errorsOfTheVirtualMachineAreInternalToo() {
+    Shell shell = fail(new OutOfMemoryError("Java heap space"));
+    assertEquals(
+        new Shell(
+            3, "", line("quern: internal error: java.lang.OutOfMemoryError: Java heap space")),
         shell);
   }
 

@@ -25,7 +25,9 @@ import org.quern.tensor.Tensor;
 
 /** What every tier must do, compared with a selection by full sort written for this test alone. */
 class PruneContractTest {
-  private static final int[] COLUMNS = {1, 2, 3, 7, 15, 16, 17, 48, 63, 64, 65, 67, 100, 127, 128, 200, 259, 1024, 1027};
+  private static final int[] COLUMNS = {
+    1, 2, 3, 7, 15, 16, 17, 48, 63, 64, 65, 67, 100, 127, 128, 200, 259, 1024, 1027
+  };
   private static final DType[] TYPES = {DType.F32, DType.F16, DType.BF16};
 
   static Stream<Tier> tiers() {
@@ -40,7 +42,16 @@ class PruneContractTest {
   }
 
   private enum Values {
-    NORMAL, CONSTANT, SORTED, TWO_VALUED, HEAVY_TAILED, ZERO, DENORMAL, TIES, MANY_ZEROS, HUGE
+    NORMAL,
+    CONSTANT,
+    SORTED,
+    TWO_VALUED,
+    HEAVY_TAILED,
+    ZERO,
+    DENORMAL,
+    TIES,
+    MANY_ZEROS,
+    HUGE
   }
 
   private static float value(Values values, Random random, int row, int column) {
@@ -58,7 +69,8 @@ class PruneContractTest {
     };
   }
 
-  private static Layer layer(Arena arena, Random random, Values values, int rows, int n, DType wType, DType gType) {
+  private static Layer layer(
+      Arena arena, Random random, Values values, int rows, int n, DType wType, DType gType) {
     boolean strided = random.nextBoolean();
     long wStride = n + (strided ? random.nextInt(5) : 0);
     Tensor w = strided(arena, wType, rows, n, wStride);
@@ -66,14 +78,22 @@ class PruneContractTest {
     float[] cs = new float[n];
     float[][] ws = new float[rows][n];
     float[][] gs = new float[rows][n];
-    boolean plain = values == Values.CONSTANT || values == Values.TIES || values == Values.TWO_VALUED;
+    boolean plain =
+        values == Values.CONSTANT || values == Values.TIES || values == Values.TWO_VALUED;
     for (int j = 0; j < n; j++) {
       cs[j] = plain ? 1 : random.nextInt(20) == 0 ? 0 : (float) Math.exp(random.nextGaussian());
     }
     for (int i = 0; i < rows; i++) {
       for (int j = 0; j < n; j++) {
         ws[i][j] = store(w, i, j, value(values, random, i, j));
-        gs[i][j] = store(g, i, j, plain ? 1 : (float) Math.exp(random.nextGaussian()) * (random.nextBoolean() ? 1 : -1));
+        gs[i][j] =
+            store(
+                g,
+                i,
+                j,
+                plain
+                    ? 1
+                    : (float) Math.exp(random.nextGaussian()) * (random.nextBoolean() ? 1 : -1));
       }
     }
     return new Layer(w, g, Tensor.copyOf(arena, cs, n), ws, gs, cs);
@@ -172,11 +192,15 @@ class PruneContractTest {
   private static void assertPruned(String what, Layer layer, Tensor w, boolean[][] expected) {
     for (int i = 0; i < expected.length; i++) {
       for (int j = 0; j < expected[i].length; j++) {
-        float now = ScalarPruneKernels.load(w.memory(), i * w.rowStride() * w.type().bytes(), w.type(), j);
+        float now =
+            ScalarPruneKernels.load(w.memory(), i * w.rowStride() * w.type().bytes(), w.type(), j);
         int bits = Float.floatToRawIntBits(now);
         int wanted = expected[i][j] ? 0 : Float.floatToRawIntBits(layer.ws[i][j]);
         if (bits != wanted) {
-          assertEquals(wanted, bits, what + ": row " + i + ", column " + j + ", weight was " + layer.ws[i][j]);
+          assertEquals(
+              wanted,
+              bits,
+              what + ": row " + i + ", column " + j + ", weight was " + layer.ws[i][j]);
         }
       }
     }
@@ -186,7 +210,9 @@ class PruneContractTest {
     for (int i = 0; i < expected.length; i++) {
       boolean[] row = new boolean[expected[i].length];
       for (int j = 0; j < row.length; j++) {
-        row[j] = (mask.memory().get(ValueLayout.JAVA_BYTE, i * mask.rowStride() + j / 8) >> j % 8 & 1) != 0;
+        row[j] =
+            (mask.memory().get(ValueLayout.JAVA_BYTE, i * mask.rowStride() + j / 8) >> j % 8 & 1)
+                != 0;
       }
       assertArrayEquals(expected[i], row, what + ": mask of row " + i);
     }
@@ -223,15 +249,28 @@ class PruneContractTest {
         try (Arena arena = Arena.ofShared()) {
           Layer layer = layer(arena, random, values, 1 + random.nextInt(6), n, wType, gType);
           for (Pattern pattern : patterns(n)) {
-            String what = tier + " seed " + seed + " n " + n + " " + values + " " + wType + "/" + gType + " " + method + " " + pattern;
-            Pruner pruner = Pruner.builder().method(method).pattern(pattern).tier(tier).threads(threads).build();
+            String what =
+                tier + " seed " + seed + " n " + n + " " + values + " " + wType + "/" + gType + " "
+                    + method + " " + pattern;
+            Pruner pruner =
+                Pruner.builder()
+                    .method(method)
+                    .pattern(pattern)
+                    .tier(tier)
+                    .threads(threads)
+                    .build();
             boolean[][] expected = expected(layer, method, pattern);
             assertMask(what, pruner.mask(arena, layer.w, layer.statistics()), expected);
             assertPruned(what + " after mask()", layer, layer.w, new boolean[expected.length][n]);
             Tensor w = copy(arena, layer.w);
             long pruned = pruner.prune(w, layer.statistics());
             assertPruned(what, layer, w, expected);
-            assertEquals(Arrays.stream(expected).mapToLong(r -> IntStream.range(0, n).filter(j -> r[j]).count()).sum(), pruned, what);
+            assertEquals(
+                Arrays.stream(expected)
+                    .mapToLong(r -> IntStream.range(0, n).filter(j -> r[j]).count())
+                    .sum(),
+                pruned,
+                what);
           }
         }
       }
@@ -252,11 +291,19 @@ class PruneContractTest {
       for (Method method : Method.values()) {
         try (Arena arena = Arena.ofConfined()) {
           Layer layer = layer(arena, random, Values.NORMAL, 3, n, DType.F32, DType.F16);
-          Tensor scores = Pruner.builder().method(method).tier(tier).build().scores(arena, layer.w, layer.statistics());
+          Tensor scores =
+              Pruner.builder()
+                  .method(method)
+                  .tier(tier)
+                  .build()
+                  .scores(arena, layer.w, layer.statistics());
           float[][] expected = scores(layer, method);
           for (int i = 0; i < 3; i++) {
             for (int j = 0; j < n; j++) {
-              assertEquals(expected[i][j], scores.memory().getAtIndex(ValueLayout.JAVA_FLOAT, (long) i * n + j), method + " n " + n);
+              assertEquals(
+                  expected[i][j],
+                  scores.memory().getAtIndex(ValueLayout.JAVA_FLOAT, (long) i * n + j),
+                  method + " n " + n);
             }
           }
         }
@@ -275,11 +322,18 @@ class PruneContractTest {
         for (int i = 0; i < 24; i++) {
           float scale = (float) Math.exp(2 * random.nextGaussian());
           for (int j = 0; j < n; j++) {
-            layer.ws[i][j] = store(layer.w, i, j, values == Values.HUGE ? layer.ws[i][j] : layer.ws[i][j] * scale);
+            layer.ws[i][j] =
+                store(
+                    layer.w, i, j, values == Values.HUGE ? layer.ws[i][j] : layer.ws[i][j] * scale);
           }
         }
         Pattern pattern = Pattern.unstructured(0.3);
-        Pruner.builder().method(Method.GBLM).pattern(pattern).tier(tier).build().prune(layer.w, layer.statistics());
+        Pruner.builder()
+            .method(Method.GBLM)
+            .pattern(pattern)
+            .tier(tier)
+            .build()
+            .prune(layer.w, layer.statistics());
         assertPruned(tier + " " + values, layer, layer.w, expected(layer, Method.GBLM, pattern));
       }
     }
@@ -288,20 +342,36 @@ class PruneContractTest {
   @ParameterizedTest
   @MethodSource("tiers")
   void namesTheFirstValueThatIsNotFinite(Tier tier) {
-    for (Pattern pattern : List.of(Pattern.unstructured(0.5), Pattern.nm(2, 4), Pattern.nm(4, 8), Pattern.nm(1, 2), Pattern.unstructured(0.5, Group.MATRIX), Pattern.cumulative(0.5))) {
+    for (Pattern pattern :
+        List.of(
+            Pattern.unstructured(0.5),
+            Pattern.nm(2, 4),
+            Pattern.nm(4, 8),
+            Pattern.nm(1, 2),
+            Pattern.unstructured(0.5, Group.MATRIX),
+            Pattern.cumulative(0.5))) {
       for (int column : new int[] {0, 5, 63, 64, 71, 127, 135}) {
-        for (float bad : new float[] {Float.NaN, Float.POSITIVE_INFINITY, Float.NEGATIVE_INFINITY}) {
+        for (float bad :
+            new float[] {Float.NaN, Float.POSITIVE_INFINITY, Float.NEGATIVE_INFINITY}) {
           for (boolean inGradients : new boolean[] {false, true}) {
             try (Arena arena = Arena.ofShared()) {
-              Layer layer = layer(arena, new Random(3), Values.NORMAL, 4, 136, DType.F32, DType.F32);
+              Layer layer =
+                  layer(arena, new Random(3), Values.NORMAL, 4, 136, DType.F32, DType.F32);
               store(inGradients ? layer.g : layer.w, 2, column, bad);
-              Pruner pruner = Pruner.builder().method(Method.GBLM).pattern(pattern).tier(tier).build();
+              Pruner pruner =
+                  Pruner.builder().method(Method.GBLM).pattern(pattern).tier(tier).build();
               try (PruneWorkspace workspace = new PruneWorkspace()) {
                 IllegalArgumentException error =
-                    assertThrows(IllegalArgumentException.class, () -> pruner.prune("layer.0.q_proj", layer.w, layer.statistics(), workspace));
+                    assertThrows(
+                        IllegalArgumentException.class,
+                        () ->
+                            pruner.prune("layer.0.q_proj", layer.w, layer.statistics(), workspace));
                 assertTrue(error.getMessage().contains("layer.0.q_proj"), error.getMessage());
-                assertTrue(error.getMessage().contains(inGradients ? "gradients" : "weights"), error.getMessage());
-                assertTrue(error.getMessage().endsWith("row 2, column " + column), error.getMessage());
+                assertTrue(
+                    error.getMessage().contains(inGradients ? "gradients" : "weights"),
+                    error.getMessage());
+                assertTrue(
+                    error.getMessage().endsWith("row 2, column " + column), error.getMessage());
               }
             }
           }
@@ -315,16 +385,30 @@ class PruneContractTest {
     Random random = new Random(99);
     try (Arena arena = Arena.ofShared()) {
       for (DType wType : TYPES) {
-        for (Pattern pattern : List.of(Pattern.unstructured(0.5), Pattern.nm(2, 4), Pattern.cumulative(0.6), Pattern.unstructured(0.4, Group.MATRIX))) {
+        for (Pattern pattern :
+            List.of(
+                Pattern.unstructured(0.5),
+                Pattern.nm(2, 4),
+                Pattern.cumulative(0.6),
+                Pattern.unstructured(0.4, Group.MATRIX))) {
           for (Compat compat : Compat.values()) {
             Layer layer = layer(arena, random, Values.NORMAL, 33, 512, wType, DType.F16);
             Tensor reference = null;
             for (Tier tier : tiers().toList()) {
               for (int threads = 1; threads <= 3; threads++) {
                 Tensor mask =
-                    Pruner.builder().pattern(pattern).compat(compat).tier(tier).threads(threads).build().mask(arena, layer.w, layer.statistics());
+                    Pruner.builder()
+                        .pattern(pattern)
+                        .compat(compat)
+                        .tier(tier)
+                        .threads(threads)
+                        .build()
+                        .mask(arena, layer.w, layer.statistics());
                 reference = reference == null ? mask : reference;
-                assertEquals(-1, reference.memory().mismatch(mask.memory()), wType + " " + pattern + " " + compat + " " + tier + " " + threads);
+                assertEquals(
+                    -1,
+                    reference.memory().mismatch(mask.memory()),
+                    wType + " " + pattern + " " + compat + " " + tier + " " + threads);
               }
             }
           }

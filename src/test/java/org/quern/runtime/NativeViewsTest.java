@@ -53,14 +53,13 @@ class NativeViewsTest {
       MemorySegment segment = arena.allocate(8);
       AtomicReference<Throwable> thrown = new AtomicReference<>();
       Thread other =
-          new Thread(
-              () -> {
-                try {
-                  NativeViews.exact(segment);
-                } catch (Throwable e) {
-                  thrown.set(e);
-                }
-              });
+          new Thread(() -> {
+            try {
+              NativeViews.exact(segment);
+            } catch (Throwable e) {
+              thrown.set(e);
+            }
+          });
       other.start();
       other.join();
       assertEquals(WrongThreadException.class, thrown.get().getClass());

@@ -170,14 +170,12 @@ class ParallelTest {
     CountDownLatch release = new CountDownLatch(1);
     List<ForkJoinTask<?>> hogs =
         IntStream.range(0, ForkJoinPool.getCommonPoolParallelism() + 2)
-            .<ForkJoinTask<?>>mapToObj(
-                i ->
-                    ForkJoinPool.commonPool()
-                        .submit(
-                            () -> {
-                              release.await();
-                              return null;
-                            }))
+            .<ForkJoinTask<?>>mapToObj(i ->
+                ForkJoinPool.commonPool()
+                    .submit(() -> {
+                      release.await();
+                      return null;
+                    }))
             .toList();
     try {
       AtomicInteger runs = new AtomicInteger();

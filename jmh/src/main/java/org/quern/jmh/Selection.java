@@ -1,0 +1,130 @@
+package org.quern.jmh;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+
+/** A named choice of benchmarks and parameters. */
+enum Selection {
+  /** Every benchmark once, for a moment: that it runs, not how fast. */
+  SMOKE(1) {
+    @Override
+    List<Step> steps(int processors) {
+      return List.of(
+          new Step("FmaPeakBenchmark", Map.of(), 1),
+          new Step("BandwidthBenchmark", Map.of("place", List.of("L2")), 1),
+          new Step("PruneBenchmark|PrunePolluted|PruneAllocation", pattern("0.5"), 1),
+          new Step("PlainPruneBenchmark", pattern("2:4"), 1),
+          new Step("ConversionBenchmark", Map.of("type", List.of("BF16")), 1),
+          new Step("Gemm", Map.of("size", List.of("64")), 1));
+    }
+  },
+  /**
+   * The headline figures of pruning and their ceilings, in less than a minute on an idle machine.
+   */
+  QUICK(1) {
+    @Override
+    List<Step> steps(int processors) {
+      List<Step> steps = new ArrayList<>();
+      steps.add(new Step("FmaPeakBenchmark", Map.of(), 1));
+      steps.add(new Step("BandwidthBenchmark.update", Map.of("place", List.of("DRAM")), 1));
+      for (String pattern : PATTERNS) {
+        steps.add(new Step("PruneBenchmark", pattern(pattern), 1));
+      }
+      steps.add(new Step("PrunePolluted", pattern("0.5"), 1));
+      steps.add(new Step("PruneAllocation", pattern("0.5"), 1));
+      return steps;
+    }
+  },
+  /** Everything, in three rounds. */
+  FULL(3) {
+    @Override
+    List<Step> steps(int processors) {
+      List<Step> steps = new ArrayList<>();
+      steps.add(new Step("FmaPeakBenchmark", Map.of(), 1));
+      steps.add(new Step("BandwidthBenchmark", Map.of(), 1));
+      steps.add(new Step("GemmBenchmark|GemmPolluted", Map.of(), 1));
+      for (String pattern : PATTERNS) {
+        // A figure and what it is compared with stay neighbours in time.
+        steps.add(new Step("PruneBenchmark|PrunePolluted", pattern(pattern), 1));
+        steps.add(
+            new Step(
+                "PruneBenchmark.prune",
+                Map.of("pattern", List.of(pattern), "rows", hardRows()),
+                1));
+        steps.add(
+            new Step(
+                "PruneBenchmark",
+                Map.of("pattern", List.of(pattern), "method", List.of("WANDA", "MAGNITUDE")),
+                1));
+        steps.add(
+            new Step(
+                "PruneBenchmark",
+                Map.of("pattern", List.of(pattern), "storage", List.of("HALVES")),
+                1));
+        steps.add(
+            new Step(
+                "PruneBenchmark.prune",
+                Map.of("pattern", List.of(pattern), "tier", List.of("SCALAR")),
+                1));
+        if (processors > 1) {
+          steps.add(
+              new Step(
+                  "PruneBenchmark",
+                  Map.of(
+                      "pattern", List.of(pattern),
+                      "threads", List.of(Integer.toString(processors))),
+                  1));
+        }
+      }
+      steps.add(new Step("PruneAllocation", Map.of(), 1));
+      steps.add(new Step("PlainPrune|Conversion", Map.of(), 1));
+      if (processors > 1) {
+        steps.add(new Step("FmaPeakBenchmark|BandwidthBenchmark", Map.of(), processors));
+      }
+      return steps;
+    }
+  };
+
+  private static final List<String> PATTERNS = List.of("0.5", "2:4", "4:8");
+
+  /**
+   * Times that the whole selection is run; drift of the machine then hits every benchmark alike.
+   */
+  final int rounds;
+
+  Selection(int rounds) {
+    this.rounds = rounds;
+  }
+
+  /** What is run in one round, in this order. */
+  abstract List<Step> steps(int processors);
+
+  private static Map<String, List<String>> pattern(String pattern) {
+    return Map.of("pattern", List.of(pattern));
+  }
+
+  private static List<String> hardRows() {
+    List<String> rows = new ArrayList<>();
+    for (RowKind kind : RowKind.values()) {
+      if (kind != RowKind.GAUSSIAN) {
+        rows.add(kind.name());
+      }
+    }
+    return rows;
+  }
+
+  /**
+   * Benchmarks run with the same parameters.
+   *
+   * @param benchmarks beginnings of class or method names, separated by {@code |}
+   * @param params values by parameter, where they differ from the default
+   * @param threads threads that call the benchmark at a time
+   */
+  record Step(String benchmarks, Map<String, List<String>> params, int threads) {
+    /** The pattern by which JMH selects the benchmarks. */
+    String include() {
+      return "\\.jmh\\.(" + benchmarks.replace(".", "\\.") + ")";
+    }
+  }
+}

@@ -1,0 +1,125 @@
+package org.quern.jmh;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.util.List;
+import java.util.Map;
+import java.util.SortedMap;
+import java.util.TreeMap;
+import org.junit.jupiter.api.Test;
+
+class SummaryTest {
+  private final SortedMap<Key, Samples> measured = new TreeMap<>();
+
+  @Test
+  void medianAndMinimumCountEveryCall() {
+    Samples samples = new Samples();
+    samples.addMicros(5, 3);
+    samples.addMicros(1, 1);
+    samples.addMicros(9, 1);
+    assertEquals(5, samples.median());
+    assertEquals(1, samples.min());
+    samples.addMicros(9, 3);
+    assertEquals(7, samples.median());
+    assertTrue(Double.isNaN(samples.bytes()));
+  }
+
+  @Test
+  void comparesWithTheFloorOfTheSameParameters() {
+    add("PruneBenchmark.floor", prune("2:4", "GAUSSIAN"), 8000, 10000);
+    add("PruneBenchmark.floor", prune("0.5", "GAUSSIAN"), 1, 1);
+    add("PruneBenchmark.prune", prune("2:4", "GAUSSIAN"), 9000, 13000);
+    Bar bar = only(Bar.of(measured));
+    assertEquals(11000.0 / 9000, bar.median(), 1e-12);
+    assertEquals(9000.0 / 8000, bar.min(), 1e-12);
+    assertEquals(1.3, bar.limit());
+    assertTrue(bar.holds());
+    assertTrue(Summary.text(measured, new Caches(1, 1, 1)).contains("1.22 x floor"));
+  }
+
+  @Test
+  void everyPatternHasItsLimit() {
+    for (String pattern : List.of("0.5", "2:4", "4:8")) {
+      add("PruneBenchmark.floor", prune(pattern, "GAUSSIAN"), 100);
+      add("PruneBenchmark.prune", prune(pattern, "GAUSSIAN"), 145);
+    }
+    assertEquals(List.of(1.4, 1.3, 1.5), Bar.of(measured).stream().map(Bar::limit).toList());
+    assertEquals(List.of(false, false, true), Bar.of(measured).stream().map(Bar::holds).toList());
+  }
+
+  @Test
+  void hardRowsAreComparedWithOrdinaryOnes() {
+    add("PruneBenchmark.prune", prune("4:8", "GAUSSIAN"), 100);
+    add("PruneBenchmark.prune", prune("4:8", "TIES"), 301);
+    Bar bar = only(Bar.of(measured));
+    assertEquals(3.01, bar.median(), 1e-12);
+    assertFalse(bar.holds());
+  }
+
+  @Test
+  void pollutedIsComparedWithClean() {
+    add("PruneBenchmark.prune", prune("0.5", "GAUSSIAN"), 100);
+    add("PrunePollutedBenchmark.prune", prune("0.5", "GAUSSIAN"), 129);
+    add("GemmPollutedBenchmark.multiply", Map.of("size", "64"), 1);
+    Bar bar = only(Bar.of(measured));
+    assertEquals(1.29, bar.median(), 1e-12);
+    assertTrue(bar.holds());
+  }
+
+  @Test
+  void allocationMustStayBelowOneByte() {
+    Key key = new Key("PruneAllocationBenchmark.prune", new TreeMap<>(prune("0.5", "GAUSSIAN")), 1);
+    Samples samples = new Samples();
+    measured.put(key, samples);
+    assertTrue(Bar.of(measured).isEmpty());
+    samples.addBytes(1);
+    assertFalse(only(Bar.of(measured)).holds());
+  }
+
+  @Test
+  void productIsComparedWithThePeak() {
+    // At the peak's rate, and at half of it.
+    double ideal = (double) GemmBenchmark.flops(1024) / FmaPeakBenchmark.FLOPS * 40;
+    add("FmaPeakBenchmark.fma", Map.of(), 40);
+    add("GemmBenchmark.multiply", Map.of("size", "1024", "threads", "1"), ideal, 3 * ideal);
+    Bar bar = only(Bar.of(measured));
+    assertEquals(0.5, bar.median(), 1e-12);
+    assertEquals(1, bar.min(), 1e-12);
+    assertFalse(bar.holds());
+  }
+
+  @Test
+  void ratesOfBandwidthCountAllThreads() {
+    Caches caches = new Caches(32 << 10, 1 << 20, 32 << 20);
+    Key key = new Key("BandwidthBenchmark.update", new TreeMap<>(Map.of("place", "DRAM")), 2);
+    Samples samples = new Samples();
+    samples.addMicros(1e6, 1);
+    // 96 MiB per thread and second.
+    assertEquals("0.20 GB/s", Rate.perSecond(key, samples, caches));
+  }
+
+  private void add(String benchmark, Map<String, String> params, double... micros) {
+    Samples samples = new Samples();
+    for (double value : micros) {
+      samples.addMicros(value, 1);
+    }
+    measured.put(new Key(benchmark, new TreeMap<>(params), 1), samples);
+  }
+
+  private static Map<String, String> prune(String pattern, String rows) {
+    return Map.of(
+        "method", "GBLM",
+        "pattern", pattern,
+        "rows", rows,
+        "storage", "F32",
+        "threads", "1",
+        "tier", "VECTOR");
+  }
+
+  private static Bar only(List<Bar> bars) {
+    assertEquals(1, bars.size(), bars::toString);
+    return bars.getFirst();
+  }
+}

@@ -1,0 +1,169 @@
+package org.quern.prune;
+
+import java.io.IOException;
+import java.lang.foreign.Arena;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import org.quern.family.Chart;
+import org.quern.family.TourContext;
+import org.quern.family.TourReport;
+import org.quern.family.TourRow;
+import org.quern.prune.lm.Decoder;
+import org.quern.prune.lm.LanguageModel;
+import org.quern.prune.lm.ModelPruner;
+import org.quern.runtime.Progress;
+import org.quern.runtime.Tier;
+import org.quern.tensor.Tensor;
+
+/**
+ * Prunes the small language model by every method at every pattern. Checked are the masks, against
+ * the scalar tier, and the perplexity, against that which the published programs reach.
+ */
+final class ModelTour {
+  private static final List<String> METHODS =
+      List.of("magnitude", "wanda", "gradient.l1", "gblm.l1", "gblm.l2");
+  private static final Map<String, String> PATTERNS = patterns();
+
+  /** Relative; the forward passes of the two programs round differently. */
+  private static final double PERPLEXITY_TOLERANCE = 2e-3;
+
+  private static final String STEP = "pruning a language model";
+
+  private final TourContext context;
+  private int done;
+
+  ModelTour(TourContext context) {
+    this.context = context;
+  }
+
+  /** How the runs are named, and how they are shown. */
+  private static Map<String, String> patterns() {
+    Map<String, String> patterns = new LinkedHashMap<>();
+    patterns.put("u0.5", "50 %");
+    patterns.put("2of4", "2:4");
+    patterns.put("4of8", "4:8");
+    return patterns;
+  }
+
+  TourReport run() throws IOException {
+    try (Arena arena = Arena.ofShared()) {
+      report();
+      TourModel tour = TourModel.load(arena);
+      double dense = perplexity(tour.model(), tour.test());
+      List<TourRow> rows = new ArrayList<>();
+      List<Chart.Series> series = new ArrayList<>();
+      for (String method : METHODS) {
+        List<Outcome> outcomes = new ArrayList<>();
+        for (String pattern : PATTERNS.keySet()) {
+          outcomes.add(prune(tour, method + "." + pattern));
+          done++;
+          report();
+        }
+        rows.add(row(method, dense, outcomes));
+        series.add(
+            new Chart.Series(
+                method.replace('.', ' '),
+                List.of(),
+                outcomes.stream().map(Outcome::perplexity).toList()));
+      }
+      Chart chart =
+          new Chart(
+              String.format(Locale.ROOT, "Language model after pruning (dense: %.3f)", dense),
+              Chart.Kind.BARS,
+              "pruned weights",
+              "perplexity on the test text",
+              false,
+              List.copyOf(PATTERNS.values()),
+              series);
+      return new TourReport(rows, List.of(chart));
+    }
+  }
+
+  private void report() {
+    context.progress().report(STEP, done, (long) METHODS.size() * PATTERNS.size());
+  }
+
+  /** What one run gave: wall time of calibration and pruning, perplexity, and the two checks. */
+  private record Outcome(double seconds, double perplexity, double deviation, boolean sameMasks) {}
+
+  private Outcome prune(TourModel tour, String run) {
+    try (Arena arena = Arena.ofShared()) {
+      LanguageModel pruned = tour.model().copy(arena);
+      long start = System.nanoTime();
+      prune(tour, run, pruned, context.tier());
+      double seconds = (System.nanoTime() - start) * 1e-9;
+      LanguageModel oracle = tour.model().copy(arena);
+      prune(tour, run, oracle, Tier.SCALAR);
+      double perplexity = perplexity(pruned, tour.test());
+      double recorded = tour.perplexities().getOrDefault(run, Double.NaN);
+      double deviation = Deviation.relative(perplexity, recorded, 1);
+      return new Outcome(seconds, perplexity, deviation, same(pruned, oracle));
+    }
+  }
+
+  private void prune(TourModel tour, String name, LanguageModel model, Tier tier) {
+    GoldenRun run = GoldenRun.parse(name);
+    if (run == null) {
+      throw new AssertionError(name);
+    }
+    GradientNorm norm = run.norm();
+    Map<String, Tensor> gradients =
+        norm == null ? Map.of() : tour.gradients().getOrDefault(norm, Map.of());
+    try (Arena arena = Arena.ofShared()) {
+      new ModelPruner(run.pruner(tier), context.threads(), Progress.NONE)
+          .prune(arena, model, tour.calibration(), gradients);
+    }
+  }
+
+  private double perplexity(LanguageModel model, Tensor test) {
+    try (Decoder decoder = new Decoder(model, context.threads())) {
+      return decoder.perplexity(test);
+    }
+  }
+
+  private static boolean same(LanguageModel a, LanguageModel b) {
+    return a.linears().stream()
+        .allMatch(linear -> a.weights(linear).memory().mismatch(b.weights(linear).memory()) < 0);
+  }
+
+  private TourRow row(String method, double dense, List<Outcome> outcomes) {
+    StringBuilder job =
+        new StringBuilder(
+            String.format(
+                Locale.ROOT,
+                "language model by %s, perplexity %.3f ->",
+                method.replace('.', ' '),
+                dense));
+    int i = 0;
+    for (String pattern : PATTERNS.values()) {
+      job.append(
+          String.format(
+              Locale.ROOT,
+              "%s %.3f at %s",
+              i == 0 ? "" : ",",
+              outcomes.get(i).perplexity(),
+              pattern));
+      i++;
+    }
+    double worst = outcomes.stream().mapToDouble(Outcome::deviation).reduce(0, Math::max);
+    boolean sameMasks = outcomes.stream().allMatch(Outcome::sameMasks);
+    String check =
+        String.format(
+            Locale.ROOT,
+            "%s; perplexity within %.1g of the published program",
+            sameMasks ? "weights equal the scalar tier's" : "weights differ from the scalar tier's",
+            worst);
+    return new TourRow(
+        PruneFamily.NAME,
+        job.toString(),
+        context.tier(),
+        outcomes.stream().mapToDouble(Outcome::seconds).sum(),
+        Double.NaN,
+        "",
+        check,
+        sameMasks && worst <= PERPLEXITY_TOLERANCE);
+  }
+}
