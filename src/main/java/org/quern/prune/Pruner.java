@@ -124,14 +124,15 @@ public final class Pruner {
   }
 
   /**
-   * Prunes rows of a larger matrix in place, for a pattern that selects within rows. Gradients that are
-   * zero in all of these rows are used as they are: whether the whole matrix has none is for the caller
-   * to find.
+   * Prunes rows of a larger matrix in place, for a pattern that selects within rows. Gradients that
+   * are zero in all of these rows are used as they are: whether the whole matrix has none is for
+   * the caller to find.
    *
    * @param firstRow number of the first row in that matrix, for errors
    * @return number of weights that were selected and are now zero
    */
-  long pruneRows(String name, Tensor weights, Statistics statistics, long firstRow, PruneWorkspace workspace) {
+  long pruneRows(
+      String name, Tensor weights, Statistics statistics, long firstRow, PruneWorkspace workspace) {
     Operands o = bind(name, weights, statistics, workspace, true);
     o.firstRow = firstRow;
     return run(name, o, workspace, null);
@@ -184,18 +185,7 @@ public final class Pruner {
     }
   }
 
-<<<<<<< HEAD
   private long run(String name, Operands o, PruneWorkspace workspace, @Nullable Tensor mask) {
-=======
-  private long run(
-      String name,
-      Tensor weights,
-      Statistics statistics,
-      PruneWorkspace workspace,
-      boolean inPlace,
-      @Nullable Tensor mask) {
-    Operands o = bind(name, weights, statistics, workspace, inPlace);
->>>>>>> prune
     if (o.rows == 0 || o.n == 0) {
       return 0;
     }
@@ -210,24 +200,9 @@ public final class Pruner {
     };
   }
 
-<<<<<<< HEAD
-  private long pruneGroups(String name, Operands o, Pattern.NM nm, PruneWorkspace workspace, @Nullable Tensor mask) {
-    checkColumns(name, o.n);
-=======
   private long pruneGroups(
       String name, Operands o, Pattern.NM nm, PruneWorkspace workspace, @Nullable Tensor mask) {
-    if (o.n % nm.of() != 0) {
-      throw new IllegalArgumentException(
-          name
-              + ": expected columns in whole groups of "
-              + nm.of()
-              + " for the pattern "
-              + nm
-              + ", got "
-              + o.n
-              + " columns");
-    }
->>>>>>> prune
+    checkColumns(name, o.n);
     if (threads == 1) {
       pruneGroups(name, o, nm, workspace, mask, 0, o.rows, 0);
     } else {
@@ -507,7 +482,14 @@ public final class Pruner {
   void checkColumns(String name, long n) {
     if (pattern instanceof Pattern.NM nm && n % nm.of() != 0) {
       throw new IllegalArgumentException(
-          name + ": expected columns in whole groups of " + nm.of() + " for the pattern " + nm + ", got " + n + " columns");
+          name
+              + ": expected columns in whole groups of "
+              + nm.of()
+              + " for the pattern "
+              + nm
+              + ", got "
+              + n
+              + " columns");
     }
   }
 
@@ -595,18 +577,6 @@ public final class Pruner {
       o.g = gradients.memory();
       o.gType = gradients.type();
       o.gStride = gradients.rowStride() * gradients.type().bytes();
-<<<<<<< HEAD
-=======
-      if (allZero(o)) {
-        LOG.log(
-            System.Logger.Level.WARNING,
-            name
-                + ": all gradients are zero; pruning by "
-                + (method == Method.GBLM ? "activations" : "magnitude")
-                + " alone");
-        o.method = method == Method.GBLM ? Method.WANDA : Method.MAGNITUDE;
-      }
->>>>>>> prune
     }
     Tensor norms = statistics.columnNorms();
     if (method.usesActivations() && norms != null) {
@@ -645,8 +615,10 @@ public final class Pruner {
     Method replacement = method.usesActivations() ? Method.WANDA : Method.MAGNITUDE;
     LOG.log(
         System.Logger.Level.WARNING,
-        name + ": all gradients are zero; pruning by "
-            + (replacement == Method.WANDA ? "activations" : "magnitude") + " alone");
+        name
+            + ": all gradients are zero; pruning by "
+            + (replacement == Method.WANDA ? "activations" : "magnitude")
+            + " alone");
     return replacement;
   }
 
@@ -667,17 +639,19 @@ public final class Pruner {
       return;
     }
     for (int j = 0; j < o.n; j++) {
-<<<<<<< HEAD
-      requireFinite(name, "weights", ScalarPruneKernels.load(o.w, row * o.wStride, o.wType, j), o.firstRow + row, j);
-      if (o.method.usesGradients()) {
-        requireFinite(name, "gradients", ScalarPruneKernels.load(o.g, row * o.gStride, o.gType, j), o.firstRow + row, j);
-=======
       requireFinite(
-          name, "weights", ScalarPruneKernels.load(o.w, row * o.wStride, o.wType, j), row, j);
+          name,
+          "weights",
+          ScalarPruneKernels.load(o.w, row * o.wStride, o.wType, j),
+          o.firstRow + row,
+          j);
       if (o.method.usesGradients()) {
         requireFinite(
-            name, "gradients", ScalarPruneKernels.load(o.g, row * o.gStride, o.gType, j), row, j);
->>>>>>> prune
+            name,
+            "gradients",
+            ScalarPruneKernels.load(o.g, row * o.gStride, o.gType, j),
+            o.firstRow + row,
+            j);
       }
     }
     throw new AssertionError(name + ": row " + row + " was reported as not finite but is");
