@@ -203,7 +203,9 @@ final class VectorPruneKernels implements PruneKernels {
       int below = (int) (counts >>> Integer.SIZE);
       int inside = (int) counts;
       if (counts >= 0 && k > 0 && (k <= below || k > below + inside)) {
-        counts = bracket(o, row, 0, ABOVE_ALL, scratch);
+        low = 0;
+        high = ABOVE_ALL;
+        counts = bracket(o, row, low, high, scratch);
         below = 0;
         inside = (int) counts;
       }
@@ -215,7 +217,8 @@ final class VectorPruneKernels implements PruneKernels {
         select(o, 0, 0, 0, bits, bitsOffset, scratch);
         continue;
       }
-      long found = VectorSelect.smallest(scratch, list(n), inside, spare(n), row(n), k - below);
+      long found =
+          VectorSelect.smallest(scratch, list(n), inside, spare(n), row(n), k - below, low, high);
       int threshold = (int) found;
       select(
           o,
@@ -264,11 +267,10 @@ final class VectorPruneKernels implements PruneKernels {
             high,
             cells(n, 0),
             list(n));
-    int inside = (int) result;
     int tailLanes = n - vectors * LANES;
     if (tailLanes > 0) {
       long tail = (long) vectors * VectorCells.BYTES;
-      result |=
+      long more =
           VectorScores.bracket(
               scratch,
               tail,
@@ -280,15 +282,15 @@ final class VectorPruneKernels implements PruneKernels {
               low,
               high,
               VectorCells.doubleAt(cells(n, 0), vectors),
-              list(n) + (long) inside * Integer.BYTES);
+              list(n) + (long) (int) result * Integer.BYTES);
       // The padding is not part of the row; it comes last, in the list as well.
-      inside += VectorCells.keepDouble(scratch, cells(n, 0), vectors, tailLanes);
+      result += VectorCells.keepDouble(scratch, cells(n, 0), vectors, tailLanes);
+      result |= more & VectorScores.NOT_FINITE;
     }
-    if (result < 0 && !finiteOperands(o, row)) {
-      return -1;
+    if (result >= 0) {
+      return result;
     }
-    long below = VectorSelect.countFirst(scratch, padded(n) / Long.SIZE, cells(n, 0));
-    return below << Integer.SIZE | inside;
+    return finiteOperands(o, row) ? result & Long.MAX_VALUE : -1;
   }
 
   private static void select(
@@ -395,7 +397,17 @@ final class VectorPruneKernels implements PruneKernels {
       long tail = at + (long) vectors * VectorCells.BYTES;
       long cells = VectorCells.at(cells(n, 0), vectors);
       result |=
-          runs(of, scratch, tail, scratch, gRow(n) + tail, scratch, cRow(n) + tail, 1, cells, stride);
+          runs(
+              of,
+              scratch,
+              tail,
+              scratch,
+              gRow(n) + tail,
+              scratch,
+              cRow(n) + tail,
+              1,
+              cells,
+              stride);
     }
     return result;
   }

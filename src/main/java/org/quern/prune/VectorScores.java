@@ -117,7 +117,8 @@ final class VectorScores {
    *
    * @param scratchIn holds c, the cells and the list
    * @param list where the list goes on; a vector of room behind it is written
-   * @return how many were listed, and {@link #NOT_FINITE}
+   * @return how many were listed in bits 0 to 31, how many lie below in bits 32 to 62, and {@link
+   *     #NOT_FINITE}
    */
   static long bracket(
       MemorySegment wIn,
@@ -142,18 +143,21 @@ final class VectorScores {
     long listAt = NativeViews.at(scratchIn, list, bytes + VectorCells.BYTES);
     IntVector largest = IntVector.zero(VectorCells.I);
     long end = listAt;
+    int below = 0;
     for (int i = 0; i < vectors; i++) {
       long at = (long) i * VectorCells.BYTES;
       IntVector score = score(w, wAt + at, g, gAt + at, scratch, cAt + at).reinterpretAsInts();
       largest = largest.lanewise(UMAX, score);
       VectorMask<Integer> isBelow = score.compare(LT, low);
       VectorMask<Integer> isInside = score.compare(LT, high).andNot(isBelow);
+      long belowBits = isBelow.toLong();
       long insideBits = isInside.toLong();
-      VectorCells.set(scratch, cellsAt, i, isBelow.toLong(), insideBits);
+      VectorCells.set(scratch, cellsAt, i, belowBits, insideBits);
+      below += Long.bitCount(belowBits);
       score.compress(isInside).intoMemorySegment(scratch, end, VectorCells.LE);
       end += (long) Long.bitCount(insideBits) * Integer.BYTES;
     }
-    return finite(largest) | (end - listAt) / Integer.BYTES;
+    return finite(largest) | (long) below << Integer.SIZE | (end - listAt) / Integer.BYTES;
   }
 
   /**
