@@ -64,7 +64,11 @@ public final class Main implements Runnable {
   static CommandLine commandLine(List<Family> families) {
     Main main = new Main();
     CommandLine line = new CommandLine(main);
-    List.of(new DoctorCommand(families), new VerifyCommand(families), new TourCommand(families))
+    List.of(
+            new DoctorCommand(families),
+            new PruneCommand(),
+            new VerifyCommand(families),
+            new TourCommand(families))
         .forEach(line::addSubcommand);
     line.setCaseInsensitiveEnumValuesAllowed(true);
     line.setParameterExceptionHandler(Main::reportBadUsage);

@@ -85,8 +85,7 @@ public final class Checkpoint implements Closeable {
       throw new FormatException(
           index.toString(), "weight_map: expected an object of tensor names to shard files");
     }
-    Path parent = index.getParent();
-    Path directory = parent == null ? index.getFileSystem().getPath("") : parent;
+    Path directory = parent(index);
     Map<String, Path> expected = LinkedHashMap.newLinkedHashMap(weights.size());
     Set<Path> shards = new TreeSet<>();
     for (Map.Entry<String, JsonElement> weight : weights.entrySet()) {
@@ -114,6 +113,11 @@ public final class Checkpoint implements Closeable {
       }
     }
     return open(index, index, companions(directory), List.copyOf(shards), expected);
+  }
+
+  private static Path parent(Path file) {
+    Path parent = file.getParent();
+    return parent == null ? file.getFileSystem().getPath("") : parent;
   }
 
   /**
@@ -198,6 +202,14 @@ public final class Checkpoint implements Closeable {
     return index;
   }
 
+  /** The directory that holds the shards, or null where a single file was opened. */
+  public @Nullable Path directory() {
+    if (index != null) {
+      return parent(index);
+    }
+    return Files.isDirectory(model) ? model : null;
+  }
+
   /**
    * The files beside the shards of a directory, such as its configuration and tokenizer, in the
    * order of their names; the index, hidden files and further safetensors files are not among them.
@@ -243,10 +255,13 @@ public final class Checkpoint implements Closeable {
   }
 
   private static List<Path> companions(Path directory) throws IOException {
-    return files(directory).stream()
-        .filter(
-            file -> !file.toString().endsWith(SUFFIX) && !file.toString().endsWith(INDEX_SUFFIX))
-        .toList();
+    return files(directory).stream().filter(file -> !isPart(file)).toList();
+  }
+
+  /** True where a file in a directory is taken for a shard or an index. */
+  static boolean isPart(Path file) {
+    String name = file.getFileName().toString();
+    return !name.startsWith(".") && (name.endsWith(SUFFIX) || name.endsWith(INDEX_SUFFIX));
   }
 
   private static List<Path> files(Path directory) throws IOException {

@@ -77,6 +77,6 @@ record GoldenRun(Method method, @Nullable GradientNorm norm, Pattern pattern) {
 
   /** The name under which a layer's gradient statistic is recorded; l1 where none is named. */
   static String gradientKey(@Nullable GradientNorm norm) {
-    return norm == GradientNorm.L2 ? "grad_l2" : "grad_l1";
+    return (norm == null ? GradientNorm.L1 : norm).key();
   }
 }

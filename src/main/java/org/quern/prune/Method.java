@@ -1,5 +1,7 @@
 package org.quern.prune;
 
+import java.util.Locale;
+
 /**
  * How the score S of a weight is computed; weights with small scores are pruned. W is the weight, c
  * the norm of its input column over the calibration data, G the gradient statistic of the same
@@ -22,6 +24,11 @@ public enum Method {
   Method(boolean activations, boolean gradients) {
     this.activations = activations;
     this.gradients = gradients;
+  }
+
+  /** The word by which the command line and reports name this method. */
+  public String label() {
+    return name().toLowerCase(Locale.ROOT);
   }
 
   /** True when the score needs the column norms c. */

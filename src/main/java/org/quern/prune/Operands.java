@@ -39,6 +39,12 @@ final class Operands {
   /** Rows. */
   long rows;
 
+  /**
+   * Number of the first row in the matrix that errors refer to: 0, unless these are rows of a
+   * larger one.
+   */
+  long firstRow;
+
   /** Columns. */
   int n;
 

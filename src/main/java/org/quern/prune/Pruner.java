@@ -51,14 +51,16 @@ public final class Pruner {
 
   private Pruner(Builder builder) {
     method = builder.method;
-    pattern =
-        builder.pattern != null
-            ? builder.pattern
-            : Pattern.unstructured(0.5, method == Method.MAGNITUDE ? Group.MATRIX : Group.ROW);
+    pattern = builder.pattern != null ? builder.pattern : defaultPattern(method);
     compat = builder.compat;
     tier = Capabilities.get().choose(TIERS, builder.tier);
     threads = builder.threads;
     kernels = kernels(tier);
+  }
+
+  /** Half of every row, and for the magnitude half of the matrix, as in the published programs. */
+  static Pattern defaultPattern(Method method) {
+    return Pattern.unstructured(0.5, method == Method.MAGNITUDE ? Group.MATRIX : Group.ROW);
   }
 
   /** The kernels of a tier. */
@@ -116,7 +118,24 @@ public final class Pruner {
    *     message names the layer, the argument and the first offending row and column
    */
   public long prune(String name, Tensor weights, Statistics statistics, PruneWorkspace workspace) {
-    return run(name, weights, statistics, workspace, true, null);
+    Operands o = bind(name, weights, statistics, workspace, true);
+    replaceZeroGradients(name, o);
+    return run(name, o, workspace, null);
+  }
+
+  /**
+   * Prunes rows of a larger matrix in place, for a pattern that selects within rows. Gradients that
+   * are zero in all of these rows are used as they are: whether the whole matrix has none is for
+   * the caller to find.
+   *
+   * @param firstRow number of the first row in that matrix, for errors
+   * @return number of weights that were selected and are now zero
+   */
+  long pruneRows(
+      String name, Tensor weights, Statistics statistics, long firstRow, PruneWorkspace workspace) {
+    Operands o = bind(name, weights, statistics, workspace, true);
+    o.firstRow = firstRow;
+    return run(name, o, workspace, null);
   }
 
   /**
@@ -132,7 +151,9 @@ public final class Pruner {
     Tensor mask =
         Tensor.allocate(arena, DType.U8, weights.dim(0), Math.ceilDiv(weights.dim(1), 8L));
     try (PruneWorkspace workspace = new PruneWorkspace()) {
-      run("weights", weights, statistics, workspace, false, mask);
+      Operands o = bind("weights", weights, statistics, workspace, false);
+      replaceZeroGradients("weights", o);
+      run("weights", o, workspace, mask);
     }
     return mask;
   }
@@ -147,6 +168,7 @@ public final class Pruner {
   public Tensor scores(Arena arena, Tensor weights, Statistics statistics) {
     try (PruneWorkspace workspace = new PruneWorkspace()) {
       Operands o = bind("weights", weights, statistics, workspace, false);
+      replaceZeroGradients("weights", o);
       Tensor scores = Tensor.allocate(arena, DType.F32, o.rows, o.n);
       long rowBytes = (long) o.n * Float.BYTES;
       Parallel.forRanges(
@@ -163,14 +185,7 @@ public final class Pruner {
     }
   }
 
-  private long run(
-      String name,
-      Tensor weights,
-      Statistics statistics,
-      PruneWorkspace workspace,
-      boolean inPlace,
-      @Nullable Tensor mask) {
-    Operands o = bind(name, weights, statistics, workspace, inPlace);
+  private long run(String name, Operands o, PruneWorkspace workspace, @Nullable Tensor mask) {
     if (o.rows == 0 || o.n == 0) {
       return 0;
     }
@@ -187,17 +202,7 @@ public final class Pruner {
 
   private long pruneGroups(
       String name, Operands o, Pattern.NM nm, PruneWorkspace workspace, @Nullable Tensor mask) {
-    if (o.n % nm.of() != 0) {
-      throw new IllegalArgumentException(
-          name
-              + ": expected columns in whole groups of "
-              + nm.of()
-              + " for the pattern "
-              + nm
-              + ", got "
-              + o.n
-              + " columns");
-    }
+    checkColumns(name, o.n);
     if (threads == 1) {
       pruneGroups(name, o, nm, workspace, mask, 0, o.rows, 0);
     } else {
@@ -471,6 +476,21 @@ public final class Pruner {
 
   // Checks.
 
+  /** Checks that rows of {@code n} columns can be pruned by the pattern. */
+  void checkColumns(String name, long n) {
+    if (pattern instanceof Pattern.NM nm && n % nm.of() != 0) {
+      throw new IllegalArgumentException(
+          name
+              + ": expected columns in whole groups of "
+              + nm.of()
+              + " for the pattern "
+              + nm
+              + ", got "
+              + n
+              + " columns");
+    }
+  }
+
   private void check(String name, Tensor weights, Statistics statistics) {
     checkTensor(name, "weights", weights);
     if (weights.rank() != 2) {
@@ -540,6 +560,7 @@ public final class Pruner {
     Operands o = workspace.operands;
     o.method = method;
     o.rows = weights.dim(0);
+    o.firstRow = 0;
     o.n = (int) weights.dim(1);
     o.w = weights.memory();
     o.wType = weights.type();
@@ -554,15 +575,6 @@ public final class Pruner {
       o.g = gradients.memory();
       o.gType = gradients.type();
       o.gStride = gradients.rowStride() * gradients.type().bytes();
-      if (allZero(o)) {
-        LOG.log(
-            System.Logger.Level.WARNING,
-            name
-                + ": all gradients are zero; pruning by "
-                + (method == Method.GBLM ? "activations" : "magnitude")
-                + " alone");
-        o.method = method == Method.GBLM ? Method.WANDA : Method.MAGNITUDE;
-      }
     }
     Tensor norms = statistics.columnNorms();
     if (method.usesActivations() && norms != null) {
@@ -588,6 +600,26 @@ public final class Pruner {
     return o;
   }
 
+  /** Scores without the gradients where all of them are zero. */
+  private void replaceZeroGradients(String name, Operands o) {
+    if (method.usesGradients() && allZero(o)) {
+      o.method = withoutGradients(name, method);
+      o.halfProducts = false;
+    }
+  }
+
+  /** What a layer is pruned by when all of its gradients are zero; logs a warning. */
+  static Method withoutGradients(String name, Method method) {
+    Method replacement = method.usesActivations() ? Method.WANDA : Method.MAGNITUDE;
+    LOG.log(
+        System.Logger.Level.WARNING,
+        name
+            + ": all gradients are zero; pruning by "
+            + (replacement == Method.WANDA ? "activations" : "magnitude")
+            + " alone");
+    return replacement;
+  }
+
   private static boolean allZero(Operands o) {
     for (long row = 0; row < o.rows; row++) {
       for (int j = 0; j < o.n; j++) {
@@ -606,10 +638,18 @@ public final class Pruner {
     }
     for (int j = 0; j < o.n; j++) {
       requireFinite(
-          name, "weights", ScalarPruneKernels.load(o.w, row * o.wStride, o.wType, j), row, j);
+          name,
+          "weights",
+          ScalarPruneKernels.load(o.w, row * o.wStride, o.wType, j),
+          o.firstRow + row,
+          j);
       if (o.method.usesGradients()) {
         requireFinite(
-            name, "gradients", ScalarPruneKernels.load(o.g, row * o.gStride, o.gType, j), row, j);
+            name,
+            "gradients",
+            ScalarPruneKernels.load(o.g, row * o.gStride, o.gType, j),
+            o.firstRow + row,
+            j);
       }
     }
     throw new AssertionError(name + ": row " + row + " was reported as not finite but is");

@@ -99,7 +99,7 @@ final class VectorCells {
   /**
    * Keeps only the first {@code lanes} lanes of both masks of vector {@code i}; counts the second.
    */
-  static int keepDouble(MemorySegment memory, long cells, int i, int lanes) {
+  static long keepDouble(MemorySegment memory, long cells, int i, int lanes) {
     long at = doubleAt(cells, i);
     long both =
         switch (LANES) {
@@ -109,8 +109,9 @@ final class VectorCells {
         };
     long valid = (1L << lanes) - 1;
     long second = both >> LANES & valid;
-    set(memory, cells, i, both & valid, second);
-    return Long.bitCount(second);
+    long first = both & valid;
+    set(memory, cells, i, first, second);
+    return (long) Long.bitCount(first) << Integer.SIZE | Long.bitCount(second);
   }
 
   /** The first masks in the double cells of columns {@code 64 word} to {@code 64 word + 63}. */

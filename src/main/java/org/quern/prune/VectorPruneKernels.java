@@ -20,9 +20,6 @@ import org.quern.tensor.DType;
  * into a list, and the exact threshold is found in the list. A row whose threshold falls outside
  * the bracket is passed over again with all of it in the list, so that the result never depends on
  * the guess.
- *
- * <p>Weights are zeroed one row late, by the pass over the next row, where the operands can be used
- * where they are (F32, in place); others are copied to scratch row by row and zeroed at once.
  */
 final class VectorPruneKernels implements PruneKernels {
   static final VectorPruneKernels INSTANCE = new VectorPruneKernels();
@@ -194,7 +191,6 @@ final class VectorPruneKernels implements PruneKernels {
     prepare(o, scratch);
     float center = 0;
     float spread = 1;
-    long pending = -1;
     for (long row = from; row < to; row++) {
       load(o, row, scratch, !direct(o));
       int low = 0;
@@ -203,12 +199,13 @@ final class VectorPruneKernels implements PruneKernels {
         low = Float.floatToRawIntBits(center * (1 - spread));
         high = Math.max(Float.floatToRawIntBits(center * (1 + spread)), low + 1);
       }
-      long counts = bracket(o, row, low, high, pending, bits, bitsRow, bitsStride, scratch);
-      pending = -1;
+      long counts = bracket(o, row, low, high, scratch);
       int below = (int) (counts >>> Integer.SIZE);
       int inside = (int) counts;
       if (counts >= 0 && k > 0 && (k <= below || k > below + inside)) {
-        counts = bracket(o, row, 0, ABOVE_ALL, pending, bits, bitsRow, bitsStride, scratch);
+        low = 0;
+        high = ABOVE_ALL;
+        counts = bracket(o, row, low, high, scratch);
         below = 0;
         inside = (int) counts;
       }
@@ -220,7 +217,8 @@ final class VectorPruneKernels implements PruneKernels {
         select(o, 0, 0, 0, bits, bitsOffset, scratch);
         continue;
       }
-      long found = VectorSelect.smallest(scratch, list(n), inside, spare(n), row(n), k - below);
+      long found =
+          VectorSelect.smallest(scratch, list(n), inside, spare(n), row(n), k - below, low, high);
       int threshold = (int) found;
       select(
           o,
@@ -230,7 +228,7 @@ final class VectorPruneKernels implements PruneKernels {
           bits,
           bitsOffset,
           scratch);
-      pending = apply(o, row, bits, bitsOffset);
+      apply(o, row, bits, bitsOffset);
 
       float value = Float.intBitsToFloat(threshold);
       if (center > 0) {
@@ -242,26 +240,16 @@ final class VectorPruneKernels implements PruneKernels {
         center = value;
       }
     }
-    applyPending(o, pending, bits, bitsRow, bitsStride);
     return ALL_FINITE;
   }
 
   /**
-   * Brackets one row, and zeroes the pending row meanwhile.
+   * Brackets one row.
    *
    * @return scores below in bits 32 to 62, scores inside in bits 0 to 31; negative where an operand
    *     is not finite
    */
-  private static long bracket(
-      Operands o,
-      long row,
-      int low,
-      int high,
-      long pending,
-      MemorySegment bits,
-      long bitsRow,
-      long bitsStride,
-      MemorySegment scratch) {
+  private static long bracket(Operands o, long row, int low, int high, MemorySegment scratch) {
     int n = o.n;
     int vectors = n / LANES;
     boolean w = direct(o);
@@ -278,15 +266,11 @@ final class VectorPruneKernels implements PruneKernels {
             low,
             high,
             cells(n, 0),
-            list(n),
-            pending * o.wStride,
-            bits,
-            (pending - bitsRow) * bitsStride);
-    int inside = (int) result;
+            list(n));
     int tailLanes = n - vectors * LANES;
     if (tailLanes > 0) {
       long tail = (long) vectors * VectorCells.BYTES;
-      result |=
+      long more =
           VectorScores.bracket(
               scratch,
               tail,
@@ -298,18 +282,15 @@ final class VectorPruneKernels implements PruneKernels {
               low,
               high,
               VectorCells.doubleAt(cells(n, 0), vectors),
-              list(n) + (long) inside * Integer.BYTES,
-              -1,
-              bits,
-              0);
+              list(n) + (long) (int) result * Integer.BYTES);
       // The padding is not part of the row; it comes last, in the list as well.
-      inside += VectorCells.keepDouble(scratch, cells(n, 0), vectors, tailLanes);
+      result += VectorCells.keepDouble(scratch, cells(n, 0), vectors, tailLanes);
+      result |= more & VectorScores.NOT_FINITE;
     }
-    if (result < 0 && !finiteOperands(o, row)) {
-      return -1;
+    if (result >= 0) {
+      return result;
     }
-    long below = VectorSelect.countFirst(scratch, padded(n) / Long.SIZE, cells(n, 0));
-    return below << Integer.SIZE | inside;
+    return finiteOperands(o, row) ? result & Long.MAX_VALUE : -1;
   }
 
   private static void select(
@@ -346,17 +327,20 @@ final class VectorPruneKernels implements PruneKernels {
     prepare(o, scratch);
     load(o, row, scratch, !direct(o));
     int bound = Float.floatToRawIntBits(threshold);
-    long counts = bracket(o, row, bound, bound + 1, -1, bits, 0, 0, scratch);
+    long counts = bracket(o, row, bound, bound + 1, scratch);
     if (counts < 0) {
       return row;
     }
     select(
         o, (int) counts, bound, (int) Math.min(ties, Integer.MAX_VALUE), bits, bitsOffset, scratch);
-    applyPending(o, apply(o, row, bits, bitsOffset), bits, row, 0);
+    apply(o, row, bits, bitsOffset);
     return ALL_FINITE;
   }
 
-  // N of every M columns.
+  // N of every M columns, a strip of a row at a time: its weights are zeroed while they are in the
+  // first-level cache.
+
+  private static final int STRIP = 1024;
 
   @Override
   public long pruneGroups(
@@ -369,118 +353,104 @@ final class VectorPruneKernels implements PruneKernels {
       long bitsRow,
       long bitsStride,
       MemorySegment scratch) {
-    int n = o.n;
     if ((of != 4 && of != 8) || of > LANES) {
       return pruneGroupsByScore(o, prune, of, from, to, bits, bitsRow, bitsStride, scratch);
     }
     prepare(o, scratch);
-    int words = padded(n) / Long.SIZE;
-    long stride = cells(n, 1) - cells(n, 0);
-    long pending = -1;
     for (long row = from; row < to; row++) {
       load(o, row, scratch, !direct(o));
-      if (runs(o, row, of, pending, bits, bitsRow, bitsStride, scratch) < 0
-          && !finiteOperands(o, row)) {
-        return row;
-      }
       long bitsOffset = (row - bitsRow) * bitsStride;
-      if (of == 4) {
-        VectorSelect.ranksOf4(scratch, words, cells(n, 0), stride, prune, bits, bitsOffset);
-      } else {
-        VectorSelect.ranksOf8(scratch, words, cells(n, 0), stride, prune, bits, bitsOffset);
+      for (int column = 0; column < o.n; column += STRIP) {
+        int columns = Math.min(STRIP, o.n - column);
+        if (runs(o, row, column, columns, of, scratch) < 0 && !finiteOperands(o, row)) {
+          return row;
+        }
+        rank(o, column, columns, prune, of, bits, bitsOffset, scratch);
+        zero(o, row, column, columns / LANES, bits, bitsOffset);
       }
-      if (n % Long.SIZE != 0) {
-        long last = bitsOffset + (long) (words - 1) * Long.BYTES;
-        bits.set(
-            VectorCells.WORD, last, bits.get(VectorCells.WORD, last) & (1L << n % Long.SIZE) - 1);
-      }
-      pending = apply(o, row, bits, bitsOffset);
+      zeroTail(o, row, bits, bitsOffset);
     }
-    applyPending(o, pending, bits, bitsRow, bitsStride);
     return ALL_FINITE;
   }
 
   private static long runs(
-      Operands o,
-      long row,
-      int of,
-      long pending,
-      MemorySegment bits,
-      long bitsRow,
-      long bitsStride,
-      MemorySegment scratch) {
+      Operands o, long row, int column, int columns, int of, MemorySegment scratch) {
     int n = o.n;
-    int vectors = n / LANES;
-    boolean direct = direct(o);
-    boolean directG = directG(o);
-    MemorySegment w = direct ? o.w : scratch;
-    long wOffset = direct ? row * o.wStride : 0;
-    MemorySegment g = directG ? o.g : scratch;
-    long gOffset = directG ? row * o.gStride : gRow(n);
+    int vectors = columns / LANES;
+    long at = (long) column * Float.BYTES;
+    boolean w = direct(o);
+    boolean g = directG(o);
     long stride = cells(n, 1) - cells(n, 0);
-    long zeroed = pending * o.wStride;
-    long zeroedBits = (pending - bitsRow) * bitsStride;
     long result =
-        of == 4
-            ? VectorScores.runsOf4(
-                w,
-                wOffset,
-                g,
-                gOffset,
-                scratch,
-                cRow(n),
-                vectors,
-                cells(n, 0),
-                stride,
-                zeroed,
-                bits,
-                zeroedBits)
-            : VectorScores.runsOf8(
-                w,
-                wOffset,
-                g,
-                gOffset,
-                scratch,
-                cRow(n),
-                vectors,
-                cells(n, 0),
-                stride,
-                zeroed,
-                bits,
-                zeroedBits);
-    if (vectors * LANES < n) {
-      long tail = (long) vectors * VectorCells.BYTES;
+        runs(
+            of,
+            w ? o.w : scratch,
+            at + (w ? row * o.wStride : 0),
+            g ? o.g : scratch,
+            at + (g ? row * o.gStride : gRow(n)),
+            scratch,
+            at + cRow(n),
+            vectors,
+            cells(n, 0),
+            stride);
+    if (vectors * LANES < columns) {
+      long tail = at + (long) vectors * VectorCells.BYTES;
       long cells = VectorCells.at(cells(n, 0), vectors);
       result |=
-          of == 4
-              ? VectorScores.runsOf4(
-                  scratch,
-                  tail,
-                  scratch,
-                  gRow(n) + tail,
-                  scratch,
-                  cRow(n) + tail,
-                  1,
-                  cells,
-                  stride,
-                  -1,
-                  bits,
-                  0)
-              : VectorScores.runsOf8(
-                  scratch,
-                  tail,
-                  scratch,
-                  gRow(n) + tail,
-                  scratch,
-                  cRow(n) + tail,
-                  1,
-                  cells,
-                  stride,
-                  -1,
-                  bits,
-                  0);
+          runs(
+              of,
+              scratch,
+              tail,
+              scratch,
+              gRow(n) + tail,
+              scratch,
+              cRow(n) + tail,
+              1,
+              cells,
+              stride);
     }
     return result;
+  }
+
+  private static long runs(
+      int of,
+      MemorySegment w,
+      long wOffset,
+      MemorySegment g,
+      long gOffset,
+      MemorySegment scratch,
+      long cOffset,
+      int vectors,
+      long cells,
+      long stride) {
+    return of == 4
+        ? VectorScores.runsOf4(w, wOffset, g, gOffset, scratch, cOffset, vectors, cells, stride)
+        : VectorScores.runsOf8(w, wOffset, g, gOffset, scratch, cOffset, vectors, cells, stride);
+  }
+
+  private static void rank(
+      Operands o,
+      int column,
+      int columns,
+      int prune,
+      int of,
+      MemorySegment bits,
+      long bitsOffset,
+      MemorySegment scratch) {
+    int n = o.n;
+    long stride = cells(n, 1) - cells(n, 0);
+    int words = Math.ceilDiv(columns, Long.SIZE);
+    long at = bitsOffset + column / Byte.SIZE;
+    if (of == 4) {
+      VectorSelect.ranksOf4(scratch, words, cells(n, 0), stride, prune, bits, at);
+    } else {
+      VectorSelect.ranksOf8(scratch, words, cells(n, 0), stride, prune, bits, at);
+    }
+    if (columns % Long.SIZE != 0) {
+      long last = at + (long) (words - 1) * Long.BYTES;
+      long valid = (1L << columns % Long.SIZE) - 1;
+      bits.set(VectorCells.WORD, last, bits.get(VectorCells.WORD, last) & valid);
+    }
   }
 
   /** Runs that do not fit in a vector evenly: scores by vectors, ranks one by one. */
@@ -501,51 +471,43 @@ final class VectorPruneKernels implements PruneKernels {
       }
       long bitsOffset = (row - bitsRow) * bitsStride;
       ScalarPruneKernels.selectGroups(scores, o.n, prune, of, bits, bitsOffset);
-      applyPending(o, apply(o, row, bits, bitsOffset), bits, bitsRow, bitsStride);
+      apply(o, row, bits, bitsOffset);
     }
     return ALL_FINITE;
   }
 
   // Application.
 
-  /**
-   * Zeroes the marked weights of a row, or returns the row where its whole vectors are left to the
-   * next pass, else -1.
-   */
-  private static long apply(Operands o, long row, MemorySegment bits, long bitsOffset) {
+  private static void apply(Operands o, long row, MemorySegment bits, long bitsOffset) {
+    zero(o, row, 0, o.n / LANES, bits, bitsOffset);
+    zeroTail(o, row, bits, bitsOffset);
+  }
+
+  /** Zeroes the marked weights of whole vectors from {@code column} on, a multiple of 64. */
+  private static void zero(
+      Operands o, long row, int column, int vectors, MemorySegment bits, long bitsOffset) {
     if (!o.inPlace) {
-      return -1;
-    }
-    int vectors = o.n / LANES;
-    applyTail(o, row, vectors * LANES, bits, bitsOffset);
-    if (direct(o)) {
-      return row;
-    }
-    if (o.wType == DType.F32) {
-      VectorCells.zero32(o.w, row * o.wStride, bits, bitsOffset, vectors);
-    } else {
-      VectorCells.zero16(o.w, row * o.wStride, bits, bitsOffset, vectors);
-    }
-    return -1;
-  }
-
-  private static void applyPending(
-      Operands o, long row, MemorySegment bits, long bitsRow, long bitsStride) {
-    if (row >= 0) {
-      VectorCells.zero32(o.w, row * o.wStride, bits, (row - bitsRow) * bitsStride, o.n / LANES);
-    }
-  }
-
-  /** The columns from {@code first} on, fewer than a vector. */
-  private static void applyTail(
-      Operands o, long row, int first, MemorySegment bits, long bitsOffset) {
-    if (first == o.n) {
       return;
     }
-    long pruned = bits.get(VectorCells.WORD, bitsOffset + first / Long.SIZE * Long.BYTES) >>> first;
+    long at = row * o.wStride + (long) column * o.wType.bytes();
+    if (o.wType == DType.F32) {
+      VectorCells.zero32(o.w, at, bits, bitsOffset + column / Byte.SIZE, vectors);
+    } else {
+      VectorCells.zero16(o.w, at, bits, bitsOffset + column / Byte.SIZE, vectors);
+    }
+  }
+
+  /** Zeroes the marked weights behind the last whole vector. */
+  private static void zeroTail(Operands o, long row, MemorySegment bits, long bitsOffset) {
+    int first = o.n / LANES * LANES;
+    if (!o.inPlace || first == o.n) {
+      return;
+    }
+    long word = bits.get(VectorCells.WORD, bitsOffset + (long) (first / Long.SIZE) * Long.BYTES);
+    long pruned = word >>> first;
     while (pruned != 0) {
-      long at =
-          row * o.wStride + (long) (first + Long.numberOfTrailingZeros(pruned)) * o.wType.bytes();
+      long column = first + Long.numberOfTrailingZeros(pruned);
+      long at = row * o.wStride + column * o.wType.bytes();
       if (o.wType == DType.F32) {
         o.w.set(JAVA_FLOAT_UNALIGNED, at, 0f);
       } else {

@@ -18,10 +18,6 @@ import org.quern.runtime.NativeViews;
  * for c where the score is |W| alone; products with 0 and 1 and sums with 0 are exact. Scores are
  * never negative, so their bits order like integers.
  *
- * <p>These passes are where memory is read, and they wait for it. So the comparing ones also zero
- * the pruned weights of the row before, which still lies in the cache: that work hides behind the
- * wait.
- *
  * <p>Loops take one vector a turn and C2 unrolls them; a body of several vectors is not compiled
  * well (its nodes pass NodeCountInliningCutoff).
  */
@@ -121,9 +117,8 @@ final class VectorScores {
    *
    * @param scratchIn holds c, the cells and the list
    * @param list where the list goes on; a vector of room behind it is written
-   * @param previousOffset row of w to zero meanwhile, or negative
-   * @param previousBits its selection bits
-   * @return how many were listed, and {@link #NOT_FINITE}
+   * @return how many were listed in bits 0 to 31, how many lie below in bits 32 to 62, and {@link
+   *     #NOT_FINITE}
    */
   static long bracket(
       MemorySegment wIn,
@@ -136,44 +131,33 @@ final class VectorScores {
       int low,
       int high,
       long cells,
-      long list,
-      long previousOffset,
-      MemorySegment previousBits,
-      long previousBitsOffset) {
+      long list) {
     long bytes = (long) vectors * VectorCells.BYTES;
     MemorySegment w = NativeViews.base(wIn);
     MemorySegment g = NativeViews.base(gIn);
     MemorySegment scratch = NativeViews.base(scratchIn);
-    MemorySegment bits = NativeViews.base(previousBits);
     long wAt = NativeViews.at(wIn, wOffset, bytes);
     long gAt = NativeViews.at(gIn, gOffset, bytes);
     long cAt = NativeViews.at(scratchIn, cOffset, bytes);
     long cellsAt = NativeViews.at(scratchIn, cells, VectorCells.doubleAt(0, vectors));
     long listAt = NativeViews.at(scratchIn, list, bytes + VectorCells.BYTES);
-    boolean zero = previousOffset >= 0;
-    long zeroAt = NativeViews.at(wIn, zero ? previousOffset : 0, zero ? bytes : 0);
-    long bitsAt =
-        NativeViews.at(
-            previousBits,
-            zero ? previousBitsOffset : 0,
-            zero ? VectorCells.bytes(vectors * VectorCells.LANES) : 0);
     IntVector largest = IntVector.zero(VectorCells.I);
     long end = listAt;
+    int below = 0;
     for (int i = 0; i < vectors; i++) {
       long at = (long) i * VectorCells.BYTES;
       IntVector score = score(w, wAt + at, g, gAt + at, scratch, cAt + at).reinterpretAsInts();
       largest = largest.lanewise(UMAX, score);
       VectorMask<Integer> isBelow = score.compare(LT, low);
       VectorMask<Integer> isInside = score.compare(LT, high).andNot(isBelow);
+      long belowBits = isBelow.toLong();
       long insideBits = isInside.toLong();
-      VectorCells.set(scratch, cellsAt, i, isBelow.toLong(), insideBits);
+      VectorCells.set(scratch, cellsAt, i, belowBits, insideBits);
+      below += Long.bitCount(belowBits);
       score.compress(isInside).intoMemorySegment(scratch, end, VectorCells.LE);
       end += (long) Long.bitCount(insideBits) * Integer.BYTES;
-      if (zero) {
-        VectorCells.zero32(w, zeroAt + at, VectorCells.lanes(bits, bitsAt, i));
-      }
     }
-    return finite(largest) | (end - listAt) / Integer.BYTES;
+    return finite(largest) | (long) below << Integer.SIZE | (end - listAt) / Integer.BYTES;
   }
 
   /**
@@ -192,27 +176,16 @@ final class VectorScores {
       long cOffset,
       int vectors,
       long cells,
-      long cellStride,
-      long previousOffset,
-      MemorySegment previousBits,
-      long previousBitsOffset) {
+      long cellStride) {
     long bytes = (long) vectors * VectorCells.BYTES;
     MemorySegment w = NativeViews.base(wIn);
     MemorySegment g = NativeViews.base(gIn);
     MemorySegment scratch = NativeViews.base(scratchIn);
-    MemorySegment bits = NativeViews.base(previousBits);
     long wAt = NativeViews.at(wIn, wOffset, bytes);
     long gAt = NativeViews.at(gIn, gOffset, bytes);
     long cAt = NativeViews.at(scratchIn, cOffset, bytes);
     long cells1At = NativeViews.at(scratchIn, cells, VectorCells.at(0, vectors));
     long cells2At = NativeViews.at(scratchIn, cells + cellStride, VectorCells.at(0, vectors));
-    boolean zero = previousOffset >= 0;
-    long zeroAt = NativeViews.at(wIn, zero ? previousOffset : 0, zero ? bytes : 0);
-    long bitsAt =
-        NativeViews.at(
-            previousBits,
-            zero ? previousBitsOffset : 0,
-            zero ? VectorCells.bytes(vectors * VectorCells.LANES) : 0);
     IntVector largest = IntVector.zero(VectorCells.I);
     for (int i = 0; i < vectors; i++) {
       long at = (long) i * VectorCells.BYTES;
@@ -228,9 +201,6 @@ final class VectorScores {
           cells2At,
           i,
           score.rearrange(ROTATE_42).compare(LT, score.add(WRAP_42)).toLong());
-      if (zero) {
-        VectorCells.zero32(w, zeroAt + at, VectorCells.lanes(bits, bitsAt, i));
-      }
     }
     return finite(largest);
   }
@@ -245,15 +215,11 @@ final class VectorScores {
       long cOffset,
       int vectors,
       long cells,
-      long cellStride,
-      long previousOffset,
-      MemorySegment previousBits,
-      long previousBitsOffset) {
+      long cellStride) {
     long bytes = (long) vectors * VectorCells.BYTES;
     MemorySegment w = NativeViews.base(wIn);
     MemorySegment g = NativeViews.base(gIn);
     MemorySegment scratch = NativeViews.base(scratchIn);
-    MemorySegment bits = NativeViews.base(previousBits);
     long wAt = NativeViews.at(wIn, wOffset, bytes);
     long gAt = NativeViews.at(gIn, gOffset, bytes);
     long cAt = NativeViews.at(scratchIn, cOffset, bytes);
@@ -261,13 +227,6 @@ final class VectorScores {
     long cells2At = NativeViews.at(scratchIn, cells + cellStride, VectorCells.at(0, vectors));
     long cells3At = NativeViews.at(scratchIn, cells + 2 * cellStride, VectorCells.at(0, vectors));
     long cells4At = NativeViews.at(scratchIn, cells + 3 * cellStride, VectorCells.at(0, vectors));
-    boolean zero = previousOffset >= 0;
-    long zeroAt = NativeViews.at(wIn, zero ? previousOffset : 0, zero ? bytes : 0);
-    long bitsAt =
-        NativeViews.at(
-            previousBits,
-            zero ? previousBitsOffset : 0,
-            zero ? VectorCells.bytes(vectors * VectorCells.LANES) : 0);
     IntVector largest = IntVector.zero(VectorCells.I);
     for (int i = 0; i < vectors; i++) {
       long at = (long) i * VectorCells.BYTES;
@@ -293,9 +252,6 @@ final class VectorScores {
           cells4At,
           i,
           score.rearrange(ROTATE_84).compare(LT, score.add(WRAP_84)).toLong());
-      if (zero) {
-        VectorCells.zero32(w, zeroAt + at, VectorCells.lanes(bits, bitsAt, i));
-      }
     }
     return finite(largest);
   }

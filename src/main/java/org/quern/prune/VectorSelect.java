@@ -16,6 +16,9 @@ final class VectorSelect {
    */
   private static final int MARGIN = Math.max(1, VectorCells.LANES / 8);
 
+  /** Standard deviations of a rank, at most half the root of the list's length, times that half. */
+  private static final float GUESS_MARGIN = 1.25f;
+
   private VectorSelect() {}
 
   /**
@@ -27,16 +30,49 @@ final class VectorSelect {
    *
    * @param list a vector of room behind it is written
    * @param spare room for two lists of {@code stride} bytes, each the part that is still in play
+   * @param least bits of a value that no score of the list is below
+   * @param bound bits of a value that all scores of the list are below
    * @return the bits of the score in bits 0 to 31, and how many of the list are smaller in bits 32
    *     to 63
    */
   static long smallest(
-      MemorySegment scratch, long list, int count, long spare, long stride, int need) {
+      MemorySegment scratch,
+      long list,
+      int count,
+      long spare,
+      long stride,
+      int need,
+      int least,
+      int bound) {
     long from = list;
     long to = spare;
     int n = count;
     int rank = need - 1;
     int smaller = 0;
+    float start = Float.intBitsToFloat(least);
+    float width = Float.intBitsToFloat(bound) - start;
+    while (n > VectorCells.LANES && width < start) {
+      float share = (rank + 0.5f) / n;
+      float margin = GUESS_MARGIN / (float) Math.sqrt(n);
+      int low = Float.floatToRawIntBits(start + width * Math.max(0, share - margin));
+      int high = Float.floatToRawIntBits(start + width * (share + margin)) + 1;
+      long counts = between(scratch, from, n, low, high, to);
+      int less = (int) (counts >>> Integer.SIZE);
+      if (rank < less || rank >= less + (int) counts) {
+        break;
+      }
+      rank -= less;
+      smaller += less;
+      if (high - low == 1) {
+        return (long) smaller << Integer.SIZE | low;
+      }
+      boolean slow = (int) counts > n / 2;
+      n = (int) counts;
+      from = to;
+      to = from == spare ? spare + stride : spare;
+      start = Float.intBitsToFloat(low);
+      width = slow ? start : Float.intBitsToFloat(high) - start;
+    }
     int hash = 0x9e3779b9;
     while (n > VectorCells.LANES) {
       hash = hash * 0x2c1b3c6d + 0x297a2d39;
@@ -138,15 +174,6 @@ final class VectorSelect {
       kept += score >= low && score < high ? 1 : 0;
     }
     return (long) less << Integer.SIZE | kept;
-  }
-
-  /** Scores marked in the first of double cells, over {@code words} words. */
-  static int countFirst(MemorySegment scratch, int words, long cells) {
-    int count = 0;
-    for (int i = 0; i < words; i++) {
-      count += Long.bitCount(VectorCells.firstWord(scratch, cells, i));
-    }
-    return count;
   }
 
   /** Cells of a list: the scores below the threshold, and in the second set those equal to it. */

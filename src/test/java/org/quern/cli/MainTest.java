@@ -40,14 +40,14 @@ class MainTest {
     assertEquals(0, shell.code());
     assertTrue(shell.out().contains("Usage: quern"), shell.out());
     assertTrue(shell.out().contains("Exit codes:"), shell.out());
-    for (String command : List.of("doctor", "verify", "tour")) {
+    for (String command : List.of("doctor", "prune", "verify", "tour")) {
       assertTrue(shell.out().contains("  " + command + " "), shell.out());
     }
   }
 
   @Test
   void everyCommandExplainsItselfAndTheExitCodes() {
-    for (String command : List.of("doctor", "verify", "tour")) {
+    for (String command : List.of("doctor", "prune", "verify", "tour")) {
       Shell shell = Shell.run(List.of(), command, "--help");
       assertEquals(0, shell.code());
       assertTrue(shell.out().contains("Usage: quern " + command), shell.out());
