@@ -104,7 +104,8 @@ final class VectorCells {
   }
 
   /**
-   * Keeps only the first {@code lanes} lanes of both masks of vector {@code i}; counts the second.
+   * Keeps only the first {@code lanes} lanes of both masks of vector {@code i}; the set lanes of the
+   * first in bits 32 to 63, those of the second in bits 0 to 31.
    */
   static long keepDouble(MemorySegment memory, long cells, int i, int lanes) {
     long at = doubleAt(cells, i);
@@ -152,7 +153,7 @@ final class VectorCells {
     MemorySegment w = NativeViews.base(wIn);
     MemorySegment bits = NativeViews.base(bitsIn);
     long wAt = NativeViews.at(wIn, wOffset, (long) vectors * BYTES);
-    long bitsAt = NativeViews.at(bitsIn, bitsOffset, bytes(vectors * LANES));
+    long bitsAt = NativeViews.at(bitsIn, bitsOffset, Math.ceilDiv(vectors * LANES, Byte.SIZE));
     for (int i = 0, end = Math.min(vectors, MOST); i < end; i++) {
       zero32(w, wAt + (long) i * BYTES, lanes(bits, bitsAt, i));
     }
@@ -171,7 +172,7 @@ final class VectorCells {
     MemorySegment w = NativeViews.base(wIn);
     MemorySegment bits = NativeViews.base(bitsIn);
     long wAt = NativeViews.at(wIn, wOffset, (long) vectors * LANES * Short.BYTES);
-    long bitsAt = NativeViews.at(bitsIn, bitsOffset, bytes(vectors * LANES));
+    long bitsAt = NativeViews.at(bitsIn, bitsOffset, Math.ceilDiv(vectors * LANES, Byte.SIZE));
     for (int i = 0, end = Math.min(vectors, MOST); i < end; i++) {
       long at = wAt + (long) i * LANES * Short.BYTES;
       ShortVector.fromMemorySegment(H, w, at, LE)
