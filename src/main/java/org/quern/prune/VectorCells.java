@@ -104,8 +104,8 @@ final class VectorCells {
   }
 
   /**
-   * Keeps only the first {@code lanes} lanes of both masks of vector {@code i}; the set lanes of the
-   * first in bits 32 to 63, those of the second in bits 0 to 31.
+   * Keeps only the first {@code lanes} lanes of both masks of vector {@code i}; the set lanes of
+   * the first in bits 32 to 63, those of the second in bits 0 to 31.
    */
   static long keepDouble(MemorySegment memory, long cells, int i, int lanes) {
     long at = doubleAt(cells, i);
