@@ -330,7 +330,7 @@ class GemmTest {
     Matrix(Arena arena, int rows, int columns, SplittableRandom random) {
       this.rows = rows;
       this.columns = columns;
-      this.stride = columns + random.nextInt(4);
+      this.stride = (long) columns + random.nextInt(4);
       memory = arena.allocate(4 * Math.max(1, rows * stride), 4);
       for (long i = 0; i < memory.byteSize() / 4; i++) {
         memory.setAtIndex(FLOAT, i, GUARD);

@@ -348,7 +348,7 @@ class ConversionsTest {
             for (int i = 0; i < n; i++) {
               source.set(ValueLayout.JAVA_FLOAT_UNALIGNED, offset + 4L * i, i % 50);
             }
-            MemorySegment target = arena.allocate((long) type.bytes() * n + 2 * offset + 8);
+            MemorySegment target = arena.allocate((long) type.bytes() * n + 2L * offset + 8);
             target.fill((byte) 0x5a);
             long start = 2L * offset;
             Conversions.fromFloat(tier, source, offset, target, start, type, n);
