@@ -1,6 +1,5 @@
 package org.quern.prune;
 
-import java.lang.foreign.ValueLayout;
 import java.util.Arrays;
 import org.quern.tensor.Tensor;
 
@@ -46,11 +45,10 @@ final class Deviation {
       return Double.NaN;
     }
     long count = 0;
-    for (long at = 0; at < got.size(); at++) {
-      int difference =
-          got.memory().get(ValueLayout.JAVA_BYTE, at)
-              ^ expected.memory().get(ValueLayout.JAVA_BYTE, at);
-      count += Integer.bitCount(difference & 0xff);
+    for (long row = 0; row < got.dim(0); row++) {
+      for (long at = 0; at < got.dim(1); at++) {
+        count += Long.bitCount(got.getLong(row, at) ^ expected.getLong(row, at));
+      }
     }
     return count;
   }

@@ -1,5 +1,6 @@
 package org.quern.prune;
 
+import static java.lang.foreign.ValueLayout.JAVA_FLOAT;
 import static java.lang.foreign.ValueLayout.JAVA_INT;
 
 import java.lang.foreign.MemorySegment;
@@ -57,6 +58,29 @@ final class MatrixSelection {
       below += lower[low++];
     }
     return new MatrixSelection(Float.intBitsToFloat(bucket << LOW_BITS | low), below, lower[low]);
+  }
+
+  /** How many scores of all rows before each row equal the threshold. */
+  long[] equalBefore(RowScores scores, long rows, int n, long grain, int threads) {
+    long[] before = new long[Math.toIntExact(rows + 1)];
+    Parallel.forRanges(
+        rows,
+        grain,
+        threads,
+        (from, to, worker) -> {
+          for (long row = from; row < to; row++) {
+            MemorySegment values = scores.of(row, worker);
+            for (int j = 0; j < n; j++) {
+              if (values.get(JAVA_FLOAT, (long) j * Float.BYTES) == threshold) {
+                before[(int) row + 1]++;
+              }
+            }
+          }
+        });
+    for (int row = 0; row < rows; row++) {
+      before[row + 1] += before[row];
+    }
+    return before;
   }
 
   /** Counts upper bits, or with a {@code bucket} the lower bits of the scores in it. */

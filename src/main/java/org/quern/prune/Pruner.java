@@ -1,18 +1,15 @@
 package org.quern.prune;
 
-import static java.lang.foreign.ValueLayout.JAVA_FLOAT;
 import static java.lang.foreign.ValueLayout.JAVA_LONG;
 
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
-import java.util.Arrays;
 import java.util.Collections;
 import java.util.EnumSet;
 import java.util.Set;
 import java.util.concurrent.atomic.AtomicLong;
 import org.jspecify.annotations.Nullable;
 import org.quern.runtime.Capabilities;
-import org.quern.runtime.Device;
 import org.quern.runtime.Parallel;
 import org.quern.runtime.Tier;
 import org.quern.tensor.DType;
@@ -119,8 +116,8 @@ public final class Pruner {
    */
   public long prune(String name, Tensor weights, Statistics statistics, PruneWorkspace workspace) {
     Operands o = bind(name, weights, statistics, workspace, true);
-    replaceZeroGradients(name, o);
-    return run(name, o, workspace, null);
+    replaceZeroGradients(o);
+    return run(o, workspace, null);
   }
 
   /**
@@ -135,27 +132,28 @@ public final class Pruner {
       String name, Tensor weights, Statistics statistics, long firstRow, PruneWorkspace workspace) {
     Operands o = bind(name, weights, statistics, workspace, true);
     o.firstRow = firstRow;
-    return run(name, o, workspace, null);
+    return run(o, workspace, null);
   }
 
   /**
    * The selection without its application.
    *
-   * @return U8 [m, ceil(n / 8)] in {@code arena}: bit b of byte a of a row is 1 where column 8a + b
-   *     would be pruned
+   * @return U8 [m, ceil(n / 8)] in {@code arena}, rows in whole words of 64 bits: bit b of byte a
+   *     of a row is 1 where column 8a + b would be pruned
    * @throws IllegalArgumentException as for {@link #prune(String, Tensor, Statistics,
    *     PruneWorkspace)}
    */
   public Tensor mask(Arena arena, Tensor weights, Statistics statistics) {
-    check("weights", weights, statistics);
-    Tensor mask =
-        Tensor.allocate(arena, DType.U8, weights.dim(0), Math.ceilDiv(weights.dim(1), 8L));
     try (PruneWorkspace workspace = new PruneWorkspace()) {
       Operands o = bind("weights", weights, statistics, workspace, false);
-      replaceZeroGradients("weights", o);
-      run("weights", o, workspace, mask);
+      replaceZeroGradients(o);
+      long stride = bitsStride(o.n);
+      MemorySegment bits = arena.allocate(Math.max(1, o.rows * stride), Tensor.ALIGNMENT);
+      long[] shape = {o.rows, Math.ceilDiv(o.n, Byte.SIZE)};
+      Tensor mask = Tensor.of(bits, DType.U8, stride, shape);
+      run(o, workspace, mask);
+      return mask;
     }
-    return mask;
   }
 
   /**
@@ -168,7 +166,7 @@ public final class Pruner {
   public Tensor scores(Arena arena, Tensor weights, Statistics statistics) {
     try (PruneWorkspace workspace = new PruneWorkspace()) {
       Operands o = bind("weights", weights, statistics, workspace, false);
-      replaceZeroGradients("weights", o);
+      replaceZeroGradients(o);
       Tensor scores = Tensor.allocate(arena, DType.F32, o.rows, o.n);
       long rowBytes = (long) o.n * Float.BYTES;
       Parallel.forRanges(
@@ -178,227 +176,114 @@ public final class Pruner {
           (from, to, worker) -> {
             for (long row = from; row < to; row++) {
               MemorySegment out = scores.memory().asSlice(row * rowBytes, rowBytes);
-              requireFinite("weights", o, kernels.score(o, row, out, workspace.scratch(worker)));
+              o.requireFinite(kernels.score(o, row, out, workspace.scratch(worker)));
             }
           });
       return scores;
     }
   }
 
-  private long run(String name, Operands o, PruneWorkspace workspace, @Nullable Tensor mask) {
+  private long run(Operands o, PruneWorkspace workspace, @Nullable Tensor mask) {
     if (o.rows == 0 || o.n == 0) {
       return 0;
     }
     return switch (pattern) {
-      case Pattern.NM nm -> pruneGroups(name, o, nm, workspace, mask);
-      case Pattern.Cumulative cumulative ->
-          pruneCumulative(name, o, cumulative.ratio(), workspace, mask);
-      case Pattern.Unstructured unstructured ->
-          unstructured.group() == Group.ROW
-              ? pruneRows(name, o, (int) (o.n * unstructured.ratio()), workspace, mask)
-              : pruneMatrix(name, o, unstructured.ratio(), workspace, mask);
+      case Pattern.NM nm -> {
+        checkColumns(o.name, o.n);
+        pruneRanges(o, nm.prune(), nm.of(), workspace, mask);
+        yield o.rows * (o.n / nm.of()) * nm.prune();
+      }
+      case Pattern.Cumulative cumulative -> pruneCumulative(o, cumulative.ratio(), workspace, mask);
+      case Pattern.Unstructured unstructured -> {
+        if (unstructured.group() == Group.MATRIX) {
+          yield pruneMatrix(o, unstructured.ratio(), workspace, mask);
+        }
+        int k = (int) (o.n * unstructured.ratio());
+        pruneRanges(o, k, WHOLE_ROW, workspace, mask);
+        yield o.rows * k;
+      }
     };
   }
 
-  private long pruneGroups(
-      String name, Operands o, Pattern.NM nm, PruneWorkspace workspace, @Nullable Tensor mask) {
-    checkColumns(name, o.n);
+  private static final int WHOLE_ROW = 0;
+
+  /** Prunes {@code prune} of every {@code of} columns, or of every whole row. */
+  private void pruneRanges(
+      Operands o, int prune, int of, PruneWorkspace workspace, @Nullable Tensor mask) {
     if (threads == 1) {
-      pruneGroups(name, o, nm, workspace, mask, 0, o.rows, 0);
+      pruneRange(o, prune, of, workspace, mask, 0, o.rows, 0);
     } else {
       Parallel.forRanges(
           o.rows,
           grain(o),
           threads,
-          (from, to, worker) -> pruneGroups(name, o, nm, workspace, mask, from, to, worker));
+          (from, to, worker) -> pruneRange(o, prune, of, workspace, mask, from, to, worker));
     }
-    return o.rows * (o.n / nm.of()) * nm.prune();
   }
 
-  private void pruneGroups(
-      String name,
+  private void pruneRange(
       Operands o,
-      Pattern.NM nm,
+      int prune,
+      int of,
       PruneWorkspace workspace,
       @Nullable Tensor mask,
       long from,
       long to,
       int worker) {
-    MemorySegment bits = workspace.bits(worker);
-    if (mask == null) {
-      requireFinite(
-          name,
-          o,
-          kernels.pruneGroups(
-              o, nm.prune(), nm.of(), from, to, bits, from, 0, workspace.scratch(worker)));
-      return;
-    }
-    for (long row = from; row < to; row++) {
-      requireFinite(
-          name,
-          o,
-          kernels.pruneGroups(
-              o, nm.prune(), nm.of(), row, row + 1, bits, row, 0, workspace.scratch(worker)));
-      copyBits(bits, mask, row);
-    }
-  }
-
-  private long pruneRows(
-      String name, Operands o, int k, PruneWorkspace workspace, @Nullable Tensor mask) {
-    if (threads == 1) {
-      pruneRows(name, o, k, workspace, mask, 0, o.rows, 0);
-    } else {
-      Parallel.forRanges(
-          o.rows,
-          grain(o),
-          threads,
-          (from, to, worker) -> pruneRows(name, o, k, workspace, mask, from, to, worker));
-    }
-    return o.rows * k;
-  }
-
-  private void pruneRows(
-      String name,
-      Operands o,
-      int k,
-      PruneWorkspace workspace,
-      @Nullable Tensor mask,
-      long from,
-      long to,
-      int worker) {
-    MemorySegment bits = workspace.bits(worker);
-    if (mask == null) {
-      requireFinite(
-          name, o, kernels.pruneSmallest(o, k, from, to, bits, from, 0, workspace.scratch(worker)));
-      return;
-    }
-    for (long row = from; row < to; row++) {
-      requireFinite(
-          name,
-          o,
-          kernels.pruneSmallest(o, k, row, row + 1, bits, row, 0, workspace.scratch(worker)));
-      copyBits(bits, mask, row);
-    }
+    // Without a mask to keep, all rows share one buffer of selection bits.
+    MemorySegment bits = mask == null ? workspace.bits(worker) : mask.memory();
+    long bitsRow = mask == null ? from : 0;
+    long bitsStride = mask == null ? 0 : mask.rowStride();
+    MemorySegment scratch = workspace.scratch(worker);
+    o.requireFinite(
+        of == WHOLE_ROW
+            ? kernels.pruneSmallest(o, prune, from, to, bits, bitsRow, bitsStride, scratch)
+            : kernels.pruneGroups(o, prune, of, from, to, bits, bitsRow, bitsStride, scratch));
   }
 
   /** One threshold for the whole matrix. */
   private long pruneMatrix(
-      String name, Operands o, double ratio, PruneWorkspace workspace, @Nullable Tensor mask) {
+      Operands o, double ratio, PruneWorkspace workspace, @Nullable Tensor mask) {
     long k = (long) ((double) (o.rows * o.n) * ratio);
+    MatrixSelection.RowScores scores = rowScores(o, workspace);
     if (k == 0) {
-      requireFiniteRows(name, o, workspace);
-      return 0;
+      return pruneNothing(o, scores);
     }
     boolean official = compat == Compat.OFFICIAL;
     MatrixSelection at =
-        MatrixSelection.find(
-            rowScores(name, o, workspace), o.rows, o.n, official ? k : k - 1, grain(o), threads);
-    long ties = official ? at.equal : k - at.below;
-    long[] tiesBefore = ties == at.equal ? null : tiesBefore(name, o, at.threshold, workspace);
-    AtomicLong pruned = new AtomicLong();
-    applyThresholds(
-        o,
-        row -> at.threshold,
-        row -> tiesBefore == null ? o.n : Math.max(0, ties - tiesBefore[(int) row]),
-        workspace,
-        mask,
-        pruned);
-    return pruned.get();
-  }
-
-  /** Scores equal to the threshold in all rows before each row. */
-  private long[] tiesBefore(String name, Operands o, float threshold, PruneWorkspace workspace) {
-    long[] before = new long[Math.toIntExact(o.rows + 1)];
-    MatrixSelection.RowScores scores = rowScores(name, o, workspace);
-    Parallel.forRanges(
-        o.rows,
-        grain(o),
-        threads,
-        (from, to, worker) -> {
-          for (long row = from; row < to; row++) {
-            MemorySegment values = scores.of(row, worker);
-            for (int j = 0; j < o.n; j++) {
-              if (values.get(JAVA_FLOAT, (long) j * Float.BYTES) == threshold) {
-                before[(int) row + 1]++;
-              }
-            }
-          }
-        });
-    for (int row = 0; row < o.rows; row++) {
-      before[row + 1] += before[row];
+        MatrixSelection.find(scores, o.rows, o.n, official ? k : k - 1, grain(o), threads);
+    if (official) {
+      return pruneBelow(o, row -> at.threshold, row -> o.n, workspace, mask);
     }
-    return before;
+    long ties = k - at.below;
+    if (ties == at.equal) {
+      return pruneBelow(o, row -> at.threshold, row -> o.n, workspace, mask);
+    }
+    long[] before = at.equalBefore(scores, o.rows, o.n, grain(o), threads);
+    return pruneBelow(
+        o, row -> at.threshold, row -> Math.max(0, ties - before[(int) row]), workspace, mask);
   }
 
-  /**
-   * The share of every row's score sum that gives the ratio, by the bisection of the released Wanda
-   * program.
-   */
   private long pruneCumulative(
-      String name, Operands o, double ratio, PruneWorkspace workspace, @Nullable Tensor mask) {
+      Operands o, double ratio, PruneWorkspace workspace, @Nullable Tensor mask) {
+    MatrixSelection.RowScores scores = rowScores(o, workspace);
     if (ratio == 0) {
-      requireFiniteRows(name, o, workspace);
-      return 0;
+      return pruneNothing(o, scores);
     }
-    float[][] sorted = new float[Math.toIntExact(o.rows)][];
-    MatrixSelection.RowScores scores = rowScores(name, o, workspace);
-    Parallel.forRanges(
-        o.rows,
-        grain(o),
-        threads,
-        (from, to, worker) -> {
-          for (long row = from; row < to; row++) {
-            float[] values = new float[o.n];
-            MemorySegment.copy(scores.of(row, worker), JAVA_FLOAT, 0, values, 0, o.n);
-            Arrays.sort(values);
-            sorted[(int) row] = values;
-          }
-        });
-    float[] thresholds = new float[sorted.length];
-    double share = 0.4;
-    double low = 0;
-    double high = 0.8;
-    double reached = cumulativeThresholds(sorted, share, thresholds);
-    while (Math.abs(reached - ratio) > 0.001 && high - low >= 0.001) {
-      if (reached > ratio) {
-        high = share;
-        share = (share + low) / 2;
-      } else {
-        low = share;
-        share = (share + high) / 2;
-      }
-      reached = cumulativeThresholds(sorted, share, thresholds);
-    }
-    AtomicLong pruned = new AtomicLong();
-    applyThresholds(o, row -> thresholds[(int) row], row -> o.n, workspace, mask, pruned);
-    return pruned.get();
+    float[] thresholds =
+        CumulativeSelection.thresholds(scores, o.rows, o.n, ratio, grain(o), threads);
+    return pruneBelow(o, row -> thresholds[(int) row], row -> o.n, workspace, mask);
   }
 
-  /** Fills the threshold of every row, -1 where it prunes nothing; returns the sparsity. */
-  private static double cumulativeThresholds(float[][] sorted, double share, float[] thresholds) {
-    long pruned = 0;
-    for (int row = 0; row < sorted.length; row++) {
-      float[] values = sorted[row];
-      double sum = 0;
-      for (float value : values) {
-        sum += value;
-      }
-      float bound = (float) share * (float) sum;
-      double running = 0;
-      int count = 0;
-      while (count < values.length && (float) (running += values[count]) <= bound) {
-        count++;
-      }
-      thresholds[row] = count == 0 ? -1 : values[count - 1];
-      while (count > 0 && count < values.length && values[count] == thresholds[row]) {
-        count++;
-      }
-      pruned += count;
+  /** Computes the scores all the same, for the check that they are finite. */
+  private static long pruneNothing(Operands o, MatrixSelection.RowScores scores) {
+    for (long row = 0; row < o.rows; row++) {
+      scores.of(row, 0);
     }
-    return (double) pruned / ((double) sorted.length * sorted[0].length);
+    return 0;
   }
 
-  /** The threshold of a row. */
+  /** The threshold of a row, negative where the row loses nothing. */
   private interface RowThreshold {
     float of(long row);
   }
@@ -408,73 +293,62 @@ public final class Pruner {
     long of(long row);
   }
 
-  private void applyThresholds(
+  private long pruneBelow(
       Operands o,
       RowThreshold threshold,
       RowTies ties,
       PruneWorkspace workspace,
-      @Nullable Tensor mask,
-      AtomicLong pruned) {
+      @Nullable Tensor mask) {
+    AtomicLong pruned = new AtomicLong();
     Parallel.forRanges(
         o.rows,
         grain(o),
         threads,
         (from, to, worker) -> {
-          MemorySegment bits = workspace.bits(worker);
+          MemorySegment bits = mask == null ? workspace.bits(worker) : mask.memory();
+          long bitsStride = mask == null ? 0 : mask.rowStride();
           long count = 0;
           for (long row = from; row < to; row++) {
             float bound = threshold.of(row);
-            // A threshold below every score: nothing to prune, and no score below zero to compare
-            // with.
+            long equal = bound < 0 ? 0 : ties.of(row);
             kernels.pruneBelow(
                 o,
                 row,
                 Math.max(bound, 0),
-                bound < 0 ? 0 : ties.of(row),
+                equal,
                 bits,
-                0,
+                row * bitsStride,
                 workspace.scratch(worker));
-            count += countBits(bits, o.n);
-            if (mask != null) {
-              copyBits(bits, mask, row);
-            }
+            count += countBits(bits, row * bitsStride, o.n);
           }
           pruned.addAndGet(count);
         });
+    return pruned.get();
   }
 
-  private MatrixSelection.RowScores rowScores(String name, Operands o, PruneWorkspace workspace) {
+  private MatrixSelection.RowScores rowScores(Operands o, PruneWorkspace workspace) {
     return (row, worker) -> {
       MemorySegment out = workspace.scores(worker);
-      requireFinite(name, o, kernels.score(o, row, out, workspace.scratch(worker)));
+      o.requireFinite(kernels.score(o, row, out, workspace.scratch(worker)));
       return out;
     };
-  }
-
-  private void requireFiniteRows(String name, Operands o, PruneWorkspace workspace) {
-    MatrixSelection.RowScores scores = rowScores(name, o, workspace);
-    for (long row = 0; row < o.rows; row++) {
-      scores.of(row, 0);
-    }
   }
 
   private static long grain(Operands o) {
     return Math.max(1, GRAIN / Math.max(1, o.n));
   }
 
-  private static void copyBits(MemorySegment bits, Tensor mask, long row) {
-    MemorySegment.copy(bits, 0, mask.memory(), row * mask.rowStride(), mask.dim(1));
+  private static long bitsStride(long n) {
+    return Math.ceilDiv(n, Long.SIZE) * Long.BYTES;
   }
 
-  private static long countBits(MemorySegment bits, int n) {
+  private static long countBits(MemorySegment bits, long offset, int n) {
     long count = 0;
-    for (int word = 0; word < Math.ceilDiv(n, Long.SIZE); word++) {
-      count += Long.bitCount(bits.get(JAVA_LONG, (long) word * Long.BYTES));
+    for (long at = 0; at < bitsStride(n); at += Long.BYTES) {
+      count += Long.bitCount(bits.get(JAVA_LONG, offset + at));
     }
     return count;
   }
-
-  // Checks.
 
   /** Checks that rows of {@code n} columns can be pruned by the pattern. */
   void checkColumns(String name, long n) {
@@ -491,119 +365,22 @@ public final class Pruner {
     }
   }
 
-  private void check(String name, Tensor weights, Statistics statistics) {
-    checkTensor(name, "weights", weights);
-    if (weights.rank() != 2) {
-      throw new IllegalArgumentException(
-          name + ": expected weights of shape [rows, columns], got " + weights);
-    }
-    if (weights.dim(1) > Integer.MAX_VALUE / 64) {
-      throw new IllegalArgumentException(
-          name
-              + ": expected at most "
-              + Integer.MAX_VALUE / 64
-              + " columns, got "
-              + weights.dim(1));
-    }
-    if (method.usesGradients()) {
-      Tensor gradients = statistics.gradients();
-      if (gradients == null) {
-        throw new IllegalArgumentException(
-            name + ": the method " + method + " needs gradients, got none");
-      }
-      checkTensor(name, "gradients", gradients);
-      if (gradients.rank() != 2
-          || gradients.dim(0) != weights.dim(0)
-          || gradients.dim(1) != weights.dim(1)) {
-        throw new IllegalArgumentException(
-            name
-                + ": expected gradients of shape "
-                + Arrays.toString(weights.shape())
-                + ", got "
-                + Arrays.toString(gradients.shape()));
-      }
-    }
-    if (method.usesActivations()) {
-      Tensor norms = statistics.columnNorms();
-      if (norms == null) {
-        throw new IllegalArgumentException(
-            name + ": the method " + method + " needs column norms, got none");
-      }
-      checkTensor(name, "column norms", norms);
-      if (norms.type() != DType.F32 || norms.rank() != 1 || norms.dim(0) != weights.dim(1)) {
-        throw new IllegalArgumentException(
-            name + ": expected column norms F32[" + weights.dim(1) + "], got " + norms);
-      }
-    }
-  }
-
-  private static void checkTensor(String name, String argument, Tensor tensor) {
-    if (!tensor.device().equals(Device.CPU)) {
-      throw new IllegalArgumentException(
-          name + ": expected " + argument + " on the cpu, got " + tensor.device());
-    }
-    switch (tensor.type()) {
-      case F32, F16, BF16 -> {}
-      default ->
-          throw new IllegalArgumentException(
-              name + ": expected " + argument + " of type F32, F16 or BF16, got " + tensor.type());
-    }
-  }
-
   private Operands bind(
       String name,
       Tensor weights,
       Statistics statistics,
       PruneWorkspace workspace,
       boolean inPlace) {
-    check(name, weights, statistics);
     Operands o = workspace.operands;
-    o.method = method;
-    o.rows = weights.dim(0);
-    o.firstRow = 0;
-    o.n = (int) weights.dim(1);
-    o.w = weights.memory();
-    o.wType = weights.type();
-    o.wStride = weights.rowStride() * weights.type().bytes();
-    o.inPlace = inPlace;
-    o.g = MemorySegment.NULL;
-    o.c = MemorySegment.NULL;
-    o.gType = DType.F32;
-    o.gStride = 0;
-    Tensor gradients = statistics.gradients();
-    if (method.usesGradients() && gradients != null) {
-      o.g = gradients.memory();
-      o.gType = gradients.type();
-      o.gStride = gradients.rowStride() * gradients.type().bytes();
-    }
-    Tensor norms = statistics.columnNorms();
-    if (method.usesActivations() && norms != null) {
-      o.c = norms.memory();
-      for (int j = 0; j < o.n; j++) {
-        float norm = o.c.get(JAVA_FLOAT, (long) j * Float.BYTES);
-        if (!(norm >= 0 && norm < Float.POSITIVE_INFINITY)) {
-          throw new IllegalArgumentException(
-              name
-                  + ": expected column norms that are finite and not negative, got "
-                  + norm
-                  + " at column "
-                  + j);
-        }
-      }
-    }
-    o.halfProducts =
-        compat == Compat.OFFICIAL
-            && o.method == Method.GBLM
-            && o.wType == DType.F16
-            && o.gType == DType.F16;
+    o.bind(name, method, compat, weights, statistics, inPlace);
     workspace.reserve(threads, kernels.scratchBytes(o.n), o.n);
     return o;
   }
 
   /** Scores without the gradients where all of them are zero. */
-  private void replaceZeroGradients(String name, Operands o) {
-    if (method.usesGradients() && allZero(o)) {
-      o.method = withoutGradients(name, method);
+  private void replaceZeroGradients(Operands o) {
+    if (o.hasOnlyZeroGradients()) {
+      o.method = withoutGradients(o.name, method);
       o.halfProducts = false;
     }
   }
@@ -618,57 +395,6 @@ public final class Pruner {
             + (replacement == Method.WANDA ? "activations" : "magnitude")
             + " alone");
     return replacement;
-  }
-
-  private static boolean allZero(Operands o) {
-    for (long row = 0; row < o.rows; row++) {
-      for (int j = 0; j < o.n; j++) {
-        if (ScalarPruneKernels.load(o.g, row * o.gStride, o.gType, j) != 0) {
-          return false;
-        }
-      }
-    }
-    return o.rows > 0 && o.n > 0;
-  }
-
-  /** Throws with the first offending weight or gradient where the kernels stopped at a row. */
-  private static void requireFinite(String name, Operands o, long row) {
-    if (row == PruneKernels.ALL_FINITE) {
-      return;
-    }
-    for (int j = 0; j < o.n; j++) {
-      requireFinite(
-          name,
-          "weights",
-          ScalarPruneKernels.load(o.w, row * o.wStride, o.wType, j),
-          o.firstRow + row,
-          j);
-      if (o.method.usesGradients()) {
-        requireFinite(
-            name,
-            "gradients",
-            ScalarPruneKernels.load(o.g, row * o.gStride, o.gType, j),
-            o.firstRow + row,
-            j);
-      }
-    }
-    throw new AssertionError(name + ": row " + row + " was reported as not finite but is");
-  }
-
-  private static void requireFinite(
-      String name, String argument, float value, long row, int column) {
-    if (!Float.isFinite(value)) {
-      throw new IllegalArgumentException(
-          name
-              + ": expected finite "
-              + argument
-              + ", got "
-              + value
-              + " at row "
-              + row
-              + ", column "
-              + column);
-    }
   }
 
   /** Collects the settings of a {@link Pruner}. */

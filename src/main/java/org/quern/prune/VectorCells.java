@@ -46,6 +46,13 @@ final class VectorCells {
         default -> 0x0F0F0F0F0F0F0F0FL;
       };
 
+  /**
+   * More vectors than any row has. A loop up to {@code min(vectors, MOST)} is one whose index
+   * cannot overflow: C2 then folds the steps of an unrolled loop into the addresses, instead of
+   * computing each from scratch.
+   */
+  static final int MOST = 1 << 24;
+
   /** Bytes of a cell. */
   private static final int CELL = Math.max(1, LANES / Byte.SIZE);
 
@@ -97,7 +104,8 @@ final class VectorCells {
   }
 
   /**
-   * Keeps only the first {@code lanes} lanes of both masks of vector {@code i}; counts the second.
+   * Keeps only the first {@code lanes} lanes of both masks of vector {@code i}; the set lanes of
+   * the first in bits 32 to 63, those of the second in bits 0 to 31.
    */
   static long keepDouble(MemorySegment memory, long cells, int i, int lanes) {
     long at = doubleAt(cells, i);
@@ -145,8 +153,8 @@ final class VectorCells {
     MemorySegment w = NativeViews.base(wIn);
     MemorySegment bits = NativeViews.base(bitsIn);
     long wAt = NativeViews.at(wIn, wOffset, (long) vectors * BYTES);
-    long bitsAt = NativeViews.at(bitsIn, bitsOffset, bytes(vectors * LANES));
-    for (int i = 0; i < vectors; i++) {
+    long bitsAt = NativeViews.at(bitsIn, bitsOffset, Math.ceilDiv(vectors * LANES, Byte.SIZE));
+    for (int i = 0, end = Math.min(vectors, MOST); i < end; i++) {
       zero32(w, wAt + (long) i * BYTES, lanes(bits, bitsAt, i));
     }
   }
@@ -164,8 +172,8 @@ final class VectorCells {
     MemorySegment w = NativeViews.base(wIn);
     MemorySegment bits = NativeViews.base(bitsIn);
     long wAt = NativeViews.at(wIn, wOffset, (long) vectors * LANES * Short.BYTES);
-    long bitsAt = NativeViews.at(bitsIn, bitsOffset, bytes(vectors * LANES));
-    for (int i = 0; i < vectors; i++) {
+    long bitsAt = NativeViews.at(bitsIn, bitsOffset, Math.ceilDiv(vectors * LANES, Byte.SIZE));
+    for (int i = 0, end = Math.min(vectors, MOST); i < end; i++) {
       long at = wAt + (long) i * LANES * Short.BYTES;
       ShortVector.fromMemorySegment(H, w, at, LE)
           .blend(ShortVector.zero(H), VectorMask.fromLong(H, lanes(bits, bitsAt, i)))

@@ -29,9 +29,9 @@ final class VectorPruneKernels implements PruneKernels {
   private VectorPruneKernels() {}
 
   // Scratch memory: six rows of floats, each rounded up to whole words of selection bits and with a
-  // vector of room behind it, because compression writes whole vectors; then the cells of four
-  // masks,
-  // the first two of which also serve as double cells.
+  // vector of room behind it, because passes and compression work on whole vectors; then the cells
+  // of
+  // four masks, the first two of which also serve as double cells.
 
   private static int padded(int n) {
     return Math.ceilDiv(n, Long.SIZE) * Long.SIZE;
@@ -67,18 +67,30 @@ final class VectorPruneKernels implements PruneKernels {
     return cells(n, 4);
   }
 
-  private static boolean direct(Operands o) {
-    return o.inPlace && o.wType == DType.F32 && !o.halfProducts;
+  // Operands in F32 are read where they are. All others are copied to scratch, a strip of columns
+  // at
+  // a time: little enough to be in the first-level cache when the pass over it comes.
+
+  private static final int STRIP = 1024;
+
+  private static boolean directW(Operands o) {
+    return o.wType == DType.F32 && !o.halfProducts;
   }
 
   private static boolean directG(Operands o) {
     return o.gType == DType.F32 && o.method.usesGradients() && !o.halfProducts;
   }
 
-  /** Zeroes the padding, and fills the row of c: once per range of rows. */
+  /**
+   * Fills the row of c, ones where the score has none, and zeroes an absent g: once per range of
+   * rows.
+   */
   private static void prepare(Operands o, MemorySegment scratch) {
     int n = o.n;
-    for (long at = 0; at < cells(n, 4); at += Long.BYTES) {
+    for (long at = 0; at < list(n); at += Float.BYTES) {
+      scratch.set(JAVA_FLOAT, at, 0);
+    }
+    for (long at = cells(n, 0); at < cells(n, 4); at += Long.BYTES) {
       scratch.set(VectorCells.WORD, at, 0);
     }
     if (o.method == Method.MAGNITUDE || o.halfProducts) {
@@ -90,17 +102,23 @@ final class VectorPruneKernels implements PruneKernels {
     }
   }
 
-  /** Copies a row to scratch as F32: all of it, or what is left behind the last whole vector. */
-  private static void load(Operands o, long row, MemorySegment scratch, boolean wholeW) {
-    int n = o.n;
-    int whole = n / LANES * LANES;
+  /**
+   * Copies a strip of a row to the start of scratch: all of it, or of an operand that is read where
+   * it is what lies behind the last whole vector. Scores with rounded products are computed here
+   * for the whole row, and take the place of the weights.
+   */
+  private static void load(Operands o, long row, int column, int columns, MemorySegment scratch) {
+    int whole = columns / LANES * LANES;
     if (o.halfProducts) {
-      ScalarPruneKernels.INSTANCE.score(o, row, scratch, scratch);
+      if (column == 0) {
+        ScalarPruneKernels.INSTANCE.score(o, row, scratch, scratch);
+      }
       return;
     }
-    load(o.w, row * o.wStride, o.wType, wholeW ? 0 : whole, n, scratch, 0);
+    load(o.w, row * o.wStride, o.wType, column, directW(o) ? whole : 0, columns, scratch, 0);
     if (o.method.usesGradients()) {
-      load(o.g, row * o.gStride, o.gType, directG(o) ? whole : 0, n, scratch, gRow(n));
+      int first = directG(o) ? whole : 0;
+      load(o.g, row * o.gStride, o.gType, column, first, columns, scratch, gRow(o.n));
     }
   }
 
@@ -108,20 +126,45 @@ final class VectorPruneKernels implements PruneKernels {
       MemorySegment from,
       long offset,
       DType type,
+      int column,
       int first,
-      int n,
+      int columns,
       MemorySegment scratch,
       long at) {
-    if (first < n) {
+    if (first < columns) {
       Conversions.toFloat(
           Tier.VECTOR,
           from,
-          offset + (long) first * type.bytes(),
+          offset + (long) (column + first) * type.bytes(),
           type,
           scratch,
           at + (long) first * Float.BYTES,
-          n - first);
+          columns - first);
     }
+  }
+
+  /** Where the weights of a strip are, in w or in scratch. */
+  private static long wOffset(Operands o, long row, int column) {
+    long at = (long) column * Float.BYTES;
+    return directW(o) ? row * o.wStride + at : o.halfProducts ? at : 0;
+  }
+
+  /** Where the gradients of a strip are, in g or in scratch. */
+  private static long gOffset(Operands o, long row, int column) {
+    return directG(o) ? row * o.gStride + (long) column * Float.BYTES : gRow(o.n);
+  }
+
+  /** Where what lies behind the last whole vector of a strip of weights is in scratch. */
+  private static long wTail(Operands o, int column, int whole) {
+    return (long) (o.halfProducts ? column + whole : whole) * Float.BYTES;
+  }
+
+  private static long gTail(Operands o, int whole) {
+    return gRow(o.n) + (long) whole * Float.BYTES;
+  }
+
+  private static long cOffset(Operands o, int column) {
+    return cRow(o.n) + (long) column * Float.BYTES;
   }
 
   /** True where every operand of a row is finite: then a score that is not has overflowed. */
@@ -138,28 +181,42 @@ final class VectorPruneKernels implements PruneKernels {
 
   @Override
   public long score(Operands o, long row, MemorySegment out, MemorySegment scratch) {
-    int n = o.n;
     prepare(o, scratch);
-    load(o, row, scratch, true);
-    int whole = n / LANES * LANES;
-    boolean g = directG(o);
-    long result =
-        VectorScores.write(
-            scratch,
-            0,
-            g ? o.g : scratch,
-            g ? row * o.gStride : gRow(n),
-            scratch,
-            cRow(n),
-            whole / LANES,
-            out,
-            0);
-    if (whole < n) {
-      long tail = (long) whole * Float.BYTES;
+    MemorySegment w = directW(o) ? o.w : scratch;
+    MemorySegment g = directG(o) ? o.g : scratch;
+    long result = 0;
+    for (int column = 0; column < o.n; column += STRIP) {
+      int columns = Math.min(STRIP, o.n - column);
+      load(o, row, column, columns, scratch);
+      int vectors = columns / LANES;
+      int whole = vectors * LANES;
+      long at = (long) column * Float.BYTES;
       result |=
           VectorScores.write(
-              scratch, tail, scratch, gRow(n) + tail, scratch, cRow(n) + tail, 1, scratch, list(n));
-      MemorySegment.copy(scratch, list(n), out, tail, (long) (n - whole) * Float.BYTES);
+              w,
+              wOffset(o, row, column),
+              g,
+              gOffset(o, row, column),
+              scratch,
+              cOffset(o, column),
+              vectors,
+              out,
+              at);
+      if (whole < columns) {
+        result |=
+            VectorScores.write(
+                scratch,
+                wTail(o, column, whole),
+                scratch,
+                gTail(o, whole),
+                scratch,
+                cOffset(o, column + whole),
+                1,
+                scratch,
+                list(o.n));
+        long left = (long) (columns - whole) * Float.BYTES;
+        MemorySegment.copy(scratch, list(o.n), out, at + (long) whole * Float.BYTES, left);
+      }
     }
     return result >= 0 || finiteOperands(o, row) ? ALL_FINITE : row;
   }
@@ -192,7 +249,6 @@ final class VectorPruneKernels implements PruneKernels {
     float center = 0;
     float spread = 1;
     for (long row = from; row < to; row++) {
-      load(o, row, scratch, !direct(o));
       int low = 0;
       int high = ABOVE_ALL;
       if (spread < 1) {
@@ -251,41 +307,49 @@ final class VectorPruneKernels implements PruneKernels {
    */
   private static long bracket(Operands o, long row, int low, int high, MemorySegment scratch) {
     int n = o.n;
-    int vectors = n / LANES;
-    boolean w = direct(o);
-    boolean g = directG(o);
-    long result =
-        VectorScores.bracket(
-            w ? o.w : scratch,
-            w ? row * o.wStride : 0,
-            g ? o.g : scratch,
-            g ? row * o.gStride : gRow(n),
-            scratch,
-            cRow(n),
-            vectors,
-            low,
-            high,
-            cells(n, 0),
-            list(n));
-    int tailLanes = n - vectors * LANES;
-    if (tailLanes > 0) {
-      long tail = (long) vectors * VectorCells.BYTES;
-      long more =
+    MemorySegment w = directW(o) ? o.w : scratch;
+    MemorySegment g = directG(o) ? o.g : scratch;
+    boolean copied = !directW(o) || (o.method.usesGradients() && !directG(o));
+    int strip = copied ? STRIP : padded(n);
+    long result = 0;
+    for (int column = 0; column < n; column += strip) {
+      int columns = Math.min(strip, n - column);
+      load(o, row, column, columns, scratch);
+      int vectors = columns / LANES;
+      int whole = vectors * LANES;
+      long cells = VectorCells.doubleAt(cells(n, 0), column / LANES);
+      long counts =
           VectorScores.bracket(
+              w,
+              wOffset(o, row, column),
+              g,
+              gOffset(o, row, column),
               scratch,
-              tail,
-              scratch,
-              gRow(n) + tail,
-              scratch,
-              cRow(n) + tail,
-              1,
+              cOffset(o, column),
+              vectors,
               low,
               high,
-              VectorCells.doubleAt(cells(n, 0), vectors),
+              cells,
               list(n) + (long) (int) result * Integer.BYTES);
-      // The padding is not part of the row; it comes last, in the list as well.
-      result += VectorCells.keepDouble(scratch, cells(n, 0), vectors, tailLanes);
-      result |= more & VectorScores.NOT_FINITE;
+      result = result + (counts & Long.MAX_VALUE) | counts & VectorScores.NOT_FINITE;
+      if (whole < columns) {
+        long more =
+            VectorScores.bracket(
+                scratch,
+                wTail(o, column, whole),
+                scratch,
+                gTail(o, whole),
+                scratch,
+                cOffset(o, column + whole),
+                1,
+                low,
+                high,
+                VectorCells.doubleAt(cells, vectors),
+                list(n) + (long) (int) result * Integer.BYTES);
+        // The padding is not part of the row; it comes last, in the list as well.
+        result += VectorCells.keepDouble(scratch, cells, vectors, columns - whole);
+        result |= more & VectorScores.NOT_FINITE;
+      }
     }
     if (result >= 0) {
       return result;
@@ -325,7 +389,6 @@ final class VectorPruneKernels implements PruneKernels {
       long bitsOffset,
       MemorySegment scratch) {
     prepare(o, scratch);
-    load(o, row, scratch, !direct(o));
     int bound = Float.floatToRawIntBits(threshold);
     long counts = bracket(o, row, bound, bound + 1, scratch);
     if (counts < 0) {
@@ -339,8 +402,6 @@ final class VectorPruneKernels implements PruneKernels {
 
   // N of every M columns, a strip of a row at a time: its weights are zeroed while they are in the
   // first-level cache.
-
-  private static final int STRIP = 1024;
 
   @Override
   public long pruneGroups(
@@ -358,7 +419,6 @@ final class VectorPruneKernels implements PruneKernels {
     }
     prepare(o, scratch);
     for (long row = from; row < to; row++) {
-      load(o, row, scratch, !direct(o));
       long bitsOffset = (row - bitsRow) * bitsStride;
       for (int column = 0; column < o.n; column += STRIP) {
         int columns = Math.min(STRIP, o.n - column);
@@ -375,38 +435,35 @@ final class VectorPruneKernels implements PruneKernels {
 
   private static long runs(
       Operands o, long row, int column, int columns, int of, MemorySegment scratch) {
-    int n = o.n;
+    load(o, row, column, columns, scratch);
     int vectors = columns / LANES;
-    long at = (long) column * Float.BYTES;
-    boolean w = direct(o);
-    boolean g = directG(o);
-    long stride = cells(n, 1) - cells(n, 0);
+    int whole = vectors * LANES;
+    long cells = cells(o.n, 0);
+    long stride = cells(o.n, 1) - cells;
     long result =
         runs(
             of,
-            w ? o.w : scratch,
-            at + (w ? row * o.wStride : 0),
-            g ? o.g : scratch,
-            at + (g ? row * o.gStride : gRow(n)),
+            directW(o) ? o.w : scratch,
+            wOffset(o, row, column),
+            directG(o) ? o.g : scratch,
+            gOffset(o, row, column),
             scratch,
-            at + cRow(n),
+            cOffset(o, column),
             vectors,
-            cells(n, 0),
+            cells,
             stride);
-    if (vectors * LANES < columns) {
-      long tail = at + (long) vectors * VectorCells.BYTES;
-      long cells = VectorCells.at(cells(n, 0), vectors);
+    if (whole < columns) {
       result |=
           runs(
               of,
               scratch,
-              tail,
+              wTail(o, column, whole),
               scratch,
-              gRow(n) + tail,
+              gTail(o, whole),
               scratch,
-              cRow(n) + tail,
+              cOffset(o, column + whole),
               1,
-              cells,
+              VectorCells.at(cells, vectors),
               stride);
     }
     return result;

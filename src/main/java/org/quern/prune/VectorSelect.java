@@ -189,7 +189,7 @@ final class VectorSelect {
     long listAt = NativeViews.at(scratchIn, list, (long) vectors * VectorCells.BYTES);
     long lessAt = NativeViews.at(scratchIn, lessCells, VectorCells.at(0, vectors));
     long equalAt = NativeViews.at(scratchIn, equalCells, VectorCells.at(0, vectors));
-    for (int i = 0; i < vectors; i++) {
+    for (int i = 0, end = Math.min(vectors, VectorCells.MOST); i < end; i++) {
       IntVector score =
           IntVector.fromMemorySegment(
               VectorCells.I, scratch, listAt + (long) i * VectorCells.BYTES, VectorCells.LE);
@@ -222,7 +222,7 @@ final class VectorSelect {
     long window = 0;
     int ready = 0;
     int next = 0;
-    for (int i = 0; i < words; i++) {
+    for (int i = 0, end = Math.min(words, VectorCells.MOST); i < end; i++) {
       long inside = VectorCells.secondWord(scratch, cells, i);
       long word = VectorCells.firstWord(scratch, cells, i);
       int wanted = Long.bitCount(inside);
@@ -269,7 +269,7 @@ final class VectorSelect {
       int prune,
       MemorySegment bits,
       long bitsOffset) {
-    for (int i = 0; i < words; i++) {
+    for (int i = 0, end = Math.min(words, VectorCells.MOST); i < end; i++) {
       long before1 = VectorCells.word(scratch, cells, i);
       long before2 = VectorCells.word(scratch, cells + cellStride, i);
       // Score i + 3 is score i - 1, and it comes before score i where that does not come before it.
@@ -291,7 +291,7 @@ final class VectorSelect {
       int prune,
       MemorySegment bits,
       long bitsOffset) {
-    for (int i = 0; i < words; i++) {
+    for (int i = 0, end = Math.min(words, VectorCells.MOST); i < end; i++) {
       long before1 = VectorCells.word(scratch, cells, i);
       long before2 = VectorCells.word(scratch, cells + cellStride, i);
       long before3 = VectorCells.word(scratch, cells + 2 * cellStride, i);
