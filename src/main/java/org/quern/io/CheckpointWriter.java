@@ -137,7 +137,7 @@ public final class CheckpointWriter implements Closeable {
 
   private static IllegalArgumentException exists(Path destination) {
     return new IllegalArgumentException(
-        "output: expected a place where nothing stands, or leave to overwrite (--force), got "
+        "output: expected a path where nothing stands, or --force to replace it, got "
             + destination);
   }
 

@@ -126,25 +126,28 @@ public final class Gemm {
     Matrices.check("c", c, m, n, ldc);
     Matrices.checkApart("c", c, m, n, ldc, "a", a, rowsA, columnsA, lda);
     Matrices.checkApart("c", c, m, n, ldc, "b", b, rowsB, columnsB, ldb);
-    long full = GemmKernels.FULL;
-    run(
-        transposeA,
-        transposeB,
-        m,
-        n,
-        k,
-        alpha,
-        a.address(),
-        lda,
-        b.address(),
-        ldb,
-        beta,
-        c.address(),
-        ldc,
-        full);
-    Reference.reachabilityFence(a);
-    Reference.reachabilityFence(b);
-    Reference.reachabilityFence(c);
+    try {
+      long full = GemmKernels.FULL;
+      run(
+          transposeA,
+          transposeB,
+          m,
+          n,
+          k,
+          alpha,
+          a.address(),
+          lda,
+          b.address(),
+          ldb,
+          beta,
+          c.address(),
+          ldc,
+          full);
+    } finally {
+      Reference.reachabilityFence(a);
+      Reference.reachabilityFence(b);
+      Reference.reachabilityFence(c);
+    }
   }
 
   /**
@@ -225,9 +228,13 @@ public final class Gemm {
     Matrices.check("x", x, m, n, ldx);
     Matrices.check("c", c, n, n, ldc);
     Matrices.checkApart("c", c, n, n, ldc, "x", x, m, n, ldx);
-    run(true, false, n, n, m, alpha, x.address(), ldx, x.address(), ldx, beta, c.address(), ldc, 0);
-    Reference.reachabilityFence(x);
-    Reference.reachabilityFence(c);
+    try {
+      long address = x.address();
+      run(true, false, n, n, m, alpha, address, ldx, address, ldx, beta, c.address(), ldc, 0);
+    } finally {
+      Reference.reachabilityFence(x);
+      Reference.reachabilityFence(c);
+    }
   }
 
   /**
@@ -254,71 +261,74 @@ public final class Gemm {
     boolean byRows = diagonal == 0 || m >= n;
     int extent = byRows ? m : n;
     int parts = (int) Math.min(Math.min(threads, work / WORK_PER_THREAD), extent / GRAIN);
-    if (parts <= 1) {
-      kernels.multiply(
-          transposeA,
-          transposeB,
-          m,
-          n,
-          k,
-          alpha,
-          a,
-          lda,
-          b,
-          ldb,
-          beta,
-          c,
-          ldc,
-          diagonal,
-          workspace.address());
-      return;
+    try {
+      if (parts <= 1) {
+        kernels.multiply(
+            transposeA,
+            transposeB,
+            m,
+            n,
+            k,
+            alpha,
+            a,
+            lda,
+            b,
+            ldb,
+            beta,
+            c,
+            ldc,
+            diagonal,
+            workspace.address());
+        return;
+      }
+      Parallel.forRanges(
+          parts,
+          1,
+          parts,
+          (index, end, worker) -> {
+            int part = (int) index;
+            int from = boundary(extent, part, parts, diagonal == 0);
+            int to = boundary(extent, part + 1, parts, diagonal == 0);
+            long memory = workspace.address() + part * workspaceStride;
+            if (byRows) {
+              kernels.multiply(
+                  transposeA,
+                  transposeB,
+                  to - from,
+                  diagonal == 0 ? to : n,
+                  k,
+                  alpha,
+                  a + (long) Float.BYTES * from * (transposeA ? 1 : lda),
+                  lda,
+                  b,
+                  ldb,
+                  beta,
+                  c + (long) Float.BYTES * from * ldc,
+                  ldc,
+                  diagonal == 0 ? from : diagonal,
+                  memory);
+            } else {
+              kernels.multiply(
+                  transposeA,
+                  transposeB,
+                  m,
+                  to - from,
+                  k,
+                  alpha,
+                  a,
+                  lda,
+                  b + (long) Float.BYTES * from * (transposeB ? ldb : 1),
+                  ldb,
+                  beta,
+                  c + (long) Float.BYTES * from,
+                  ldc,
+                  diagonal,
+                  memory);
+            }
+          });
+    } finally {
+      Reference.reachabilityFence(workspace);
     }
-    Parallel.forRanges(
-        parts,
-        1,
-        parts,
-        (index, end, worker) -> {
-          int part = (int) index;
-          int from = boundary(extent, part, parts, diagonal == 0);
-          int to = boundary(extent, part + 1, parts, diagonal == 0);
-          long memory = workspace.address() + part * workspaceStride;
-          if (byRows) {
-            kernels.multiply(
-                transposeA,
-                transposeB,
-                to - from,
-                diagonal == 0 ? to : n,
-                k,
-                alpha,
-                a + Float.BYTES * from * (transposeA ? 1 : lda),
-                lda,
-                b,
-                ldb,
-                beta,
-                c + Float.BYTES * from * ldc,
-                ldc,
-                diagonal == 0 ? from : diagonal,
-                memory);
-          } else {
-            kernels.multiply(
-                transposeA,
-                transposeB,
-                m,
-                to - from,
-                k,
-                alpha,
-                a,
-                lda,
-                b + Float.BYTES * from * (transposeB ? ldb : 1),
-                ldb,
-                beta,
-                c + (long) Float.BYTES * from,
-                ldc,
-                diagonal,
-                memory);
-          }
-        });
-    Reference.reachabilityFence(workspace);
   }
 
   /** Where a part begins: equal stripes, or stripes of equal area below the diagonal. */

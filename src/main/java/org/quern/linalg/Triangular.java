@@ -63,9 +63,12 @@ public final class Triangular {
     Matrices.check("l", l, n, n, ldl);
     Matrices.check("b", b, rows, columns, ldb);
     Matrices.checkApart("b", b, rows, columns, ldb, "l", l, n, n, ldl);
-    solve(gemm, side, transpose, n, count, l.address(), ldl, b.address(), ldb);
-    Reference.reachabilityFence(l);
-    Reference.reachabilityFence(b);
+    try {
+      solve(gemm, side, transpose, n, count, l.address(), ldl, b.address(), ldb);
+    } finally {
+      Reference.reachabilityFence(l);
+      Reference.reachabilityFence(b);
+    }
   }
 
   /**
@@ -81,8 +84,11 @@ public final class Triangular {
   public static void invert(Gemm gemm, int n, MemorySegment l, long ldl) {
     Matrices.checkExtent("n", n);
     Matrices.check("l", l, n, n, ldl);
-    invert(gemm, n, l.address(), ldl);
-    Reference.reachabilityFence(l);
+    try {
+      invert(gemm, n, l.address(), ldl);
+    } finally {
+      Reference.reachabilityFence(l);
+    }
   }
 
   static void solve(

@@ -163,14 +163,18 @@ final class VectorGemmKernels implements GemmKernels {
         long write = Float.BYTES * ((long) p * width);
         int l = 0;
         for (; l <= lines - LANES; l += LANES) {
-          FloatVector.fromMemorySegment(SPECIES, from, read + Float.BYTES * l, ORDER)
-              .intoMemorySegment(to, write + Float.BYTES * l, ORDER);
+          FloatVector.fromMemorySegment(SPECIES, from, read + (long) Float.BYTES * l, ORDER)
+              .intoMemorySegment(to, write + (long) Float.BYTES * l, ORDER);
         }
         for (; l <= lines - 2; l += 2) {
-          to.set(PAIR, write + Float.BYTES * l, from.get(PAIR, read + Float.BYTES * l));
+          to.set(
+              PAIR, write + (long) Float.BYTES * l, from.get(PAIR, read + (long) Float.BYTES * l));
         }
         for (; l < lines; l++) {
-          to.set(FLOAT, write + Float.BYTES * l, from.get(FLOAT, read + Float.BYTES * l));
+          to.set(
+              FLOAT,
+              write + (long) Float.BYTES * l,
+              from.get(FLOAT, read + (long) Float.BYTES * l));
         }
       }
     } else {
@@ -207,17 +211,18 @@ final class VectorGemmKernels implements GemmKernels {
    */
   private static void update(
       int rows, int columns, float alpha, long tile, float beta, long c, long ldc, long diagonal) {
-    MemorySegment from = Matrices.view(tile, ROWS * COLUMNS);
+    MemorySegment from = Matrices.view(tile, (long) ROWS * COLUMNS);
     MemorySegment to = Matrices.view(c, (rows - 1) * ldc + columns);
     for (int r = 0; r < rows; r++) {
       int limit = (int) Math.min(columns, r + diagonal + 1);
-      long read = Float.BYTES * (long) (r * COLUMNS);
+      long read = (long) Float.BYTES * r * COLUMNS;
       long write = Float.BYTES * (r * ldc);
       int j = 0;
       for (; j <= limit - LANES; j += LANES) {
-        long at = write + Float.BYTES * j;
+        long at = write + (long) Float.BYTES * j;
         FloatVector sum =
-            FloatVector.fromMemorySegment(SPECIES, from, read + Float.BYTES * j, ORDER).mul(alpha);
+            FloatVector.fromMemorySegment(SPECIES, from, read + (long) Float.BYTES * j, ORDER)
+                .mul(alpha);
         if (beta != 0) {
           sum =
               FloatVector.fromMemorySegment(SPECIES, to, at, ORDER)
@@ -226,8 +231,8 @@ final class VectorGemmKernels implements GemmKernels {
         sum.intoMemorySegment(to, at, ORDER);
       }
       for (; j < limit; j++) {
-        long at = write + Float.BYTES * j;
-        float sum = from.get(FLOAT, read + Float.BYTES * j) * alpha;
+        long at = write + (long) Float.BYTES * j;
+        float sum = from.get(FLOAT, read + (long) Float.BYTES * j) * alpha;
         to.set(FLOAT, at, beta == 0 ? sum : Math.fma(to.get(FLOAT, at), beta, sum));
       }
     }
@@ -297,7 +302,7 @@ final class VectorGemmKernels implements GemmKernels {
         r7 = x.fma(right, r7);
       }
     }
-    MemorySegment sums = Matrices.view(tile, ROWS * COLUMNS);
+    MemorySegment sums = Matrices.view(tile, (long) ROWS * COLUMNS);
     l0.intoMemorySegment(sums, 0, ORDER);
     r0.intoMemorySegment(sums, HALF, ORDER);
     l1.intoMemorySegment(sums, 2 * HALF, ORDER);

@@ -188,7 +188,7 @@ class PruneCommandTest {
         "expected -o OUT, or --dry-run to write nothing",
         Shell.run(List.of(), "prune", model.toString(), "--method", "magnitude"));
     Files.writeString(output, "old");
-    assertRejected("(--force), got " + output, prune("--method", "magnitude"));
+    assertRejected("--force to replace it, got " + output, prune("--method", "magnitude"));
     assertEquals("old", Files.readString(output));
     assertEquals(0, prune("--method", "magnitude", "--force").code());
     assertEquals(Files.size(model), Files.size(output));

@@ -141,7 +141,7 @@ class SafetensorsRoundTripTest {
    */
   @RepeatedTest(20)
   void randomTensorsComeBack(RepetitionInfo repetition) throws IOException {
-    long seed = 1000 + repetition.getCurrentRepetition();
+    long seed = 1000L + repetition.getCurrentRepetition();
     SplittableRandom random = new SplittableRandom(seed);
     SafetensorsHeader.Builder builder = SafetensorsHeader.builder();
     for (int i = random.nextInt(4); i > 0; i--) {

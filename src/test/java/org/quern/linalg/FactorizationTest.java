@@ -37,7 +37,7 @@ class FactorizationTest {
     for (int n : SIZES) {
       try (Arena arena = Arena.ofConfined()) {
         Gemm gemm = Gemm.create(arena, 1, tier);
-        long stride = n + 3;
+        long stride = n + 3L;
         MemorySegment a = positiveDefinite(arena, n, stride, n);
         MemorySegment l = arena.allocate(a.byteSize(), 64).copyFrom(a);
         Cholesky.factor(gemm, n, l, stride);
@@ -69,7 +69,7 @@ class FactorizationTest {
     for (int n : SIZES) {
       try (Arena arena = Arena.ofConfined()) {
         Gemm gemm = Gemm.create(arena, 1, tier);
-        long stride = n + 1;
+        long stride = n + 1L;
         MemorySegment a = positiveDefinite(arena, n, stride, n + 50);
         MemorySegment u = arena.allocate(a.byteSize(), 64).copyFrom(a);
         for (int i = 0; i < n; i++) {
@@ -121,11 +121,11 @@ class FactorizationTest {
     try (Arena arena = Arena.ofConfined()) {
       Gemm gemm = Gemm.create(arena, 1, tier);
       SplittableRandom random = new SplittableRandom(n * 1000 + count);
-      long ldl = n + 2;
+      long ldl = n + 2L;
       MemorySegment l = lower(arena, n, ldl, random);
       int rows = side == Side.LEFT ? n : count;
       int columns = side == Side.LEFT ? count : n;
-      long ldb = columns + 1;
+      long ldb = columns + 1L;
       MemorySegment b = arena.allocate(4 * (rows * ldb + 1), 64);
       for (long i = 0; i < rows * ldb; i++) {
         b.setAtIndex(FLOAT, i, (float) random.nextDouble(-1, 1));

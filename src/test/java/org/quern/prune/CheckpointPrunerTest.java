@@ -409,7 +409,7 @@ class CheckpointPrunerTest {
           Files.readAllBytes(output.resolve("model-00002-of-00002.safetensors")));
       // The second time it is there and must be replaced.
       assertRejected(
-          "output: expected a place where nothing stands",
+          "output: expected a path where nothing stands",
           () -> builder.overwrite(false).build().prune(model, output));
       builder.overwrite(true);
     }

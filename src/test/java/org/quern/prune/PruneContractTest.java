@@ -72,7 +72,7 @@ class PruneContractTest {
   private static Layer layer(
       Arena arena, Random random, Values values, int rows, int n, DType wType, DType gType) {
     boolean strided = random.nextBoolean();
-    long wStride = n + (strided ? random.nextInt(5) : 0);
+    long wStride = (long) n + (strided ? random.nextInt(5) : 0);
     Tensor w = strided(arena, wType, rows, n, wStride);
     Tensor g = strided(arena, gType, rows, n, n + (strided ? 3 : 0));
     float[] cs = new float[n];

@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.util.EnumSet;
 import java.util.List;
+import java.util.Locale;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.Test;
@@ -73,7 +74,7 @@ class CapabilitiesTest {
   @Test
   void labelsRoundTrip() {
     for (Tier tier : Tier.values()) {
-      assertEquals(tier, Tier.ofLabel(" " + tier.label().toUpperCase() + " "));
+      assertEquals(tier, Tier.ofLabel(" " + tier.label().toUpperCase(Locale.ROOT) + " "));
     }
     assertThrows(IllegalArgumentException.class, () -> Tier.ofLabel("gpu"));
   }

@@ -6,15 +6,9 @@ import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import java.io.File;
-import java.nio.charset.StandardCharsets;
-import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.concurrent.TimeUnit;
-import java.util.regex.Pattern;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -127,33 +121,7 @@ class CapabilityProbeTest {
     assertEquals("SCALAR", report.get("chosen"), report.toString());
   }
 
-  /** The report of a JVM that runs the classes under test from the class path with these flags. */
-  static Map<String, String> child(String... flags) throws Exception {
-    List<String> command = new ArrayList<>();
-    command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
-    command.addAll(List.of(flags));
-    command.add("-cp");
-    command.add(
-        location(Capabilities.class)
-            + File.pathSeparator
-            + Path.of("target", "test-classes").toAbsolutePath());
-    command.add(CapabilitiesReport.class.getName());
-    Process process = new ProcessBuilder(command).start();
-    process.getOutputStream().close();
-    String out = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
-    String err = new String(process.getErrorStream().readAllBytes(), StandardCharsets.UTF_8);
-    assertTrue(process.waitFor(60, TimeUnit.SECONDS), "the child ends");
-    assertEquals(0, process.exitValue(), err);
-    Map<String, String> report = new HashMap<>();
-    report.put("stderr", err);
-    Pattern.compile("(\\w+)=(.*)")
-        .matcher(out)
-        .results()
-        .forEach(line -> report.put(line.group(1), line.group(2)));
-    return report;
-  }
-
-  private static Path location(Class<?> type) throws Exception {
-    return Path.of(type.getProtectionDomain().getCodeSource().getLocation().toURI());
+  private static Map<String, String> child(String... flags) throws Exception {
+    return ChildJvm.run(CapabilitiesReport.class, List.of(flags));
   }
 }
