@@ -84,12 +84,10 @@ final class Matrices {
     return Math.multiplyExact(floats, (long) Float.BYTES);
   }
 
-  /** Floats at a checked address. The caller keeps the owner of the memory alive. */
-  static MemorySegment view(long address, long floats) {
-    return NativeViews.of(address, Float.BYTES * floats);
-  }
-
-  /** The view of a matrix; empty where a matrix has no element. */
+  /**
+   * The view of a matrix at a checked address; empty where it has no element. The caller keeps the
+   * owner of the memory alive.
+   */
   static MemorySegment view(long address, int rows, int columns, long stride) {
     return NativeViews.of(address, bytes(rows, columns, stride));
   }

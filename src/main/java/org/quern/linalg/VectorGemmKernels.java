@@ -5,6 +5,7 @@ import java.lang.foreign.ValueLayout;
 import java.nio.ByteOrder;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.VectorSpecies;
+import org.quern.runtime.NativeViews;
 
 /**
  * The product on the Vector API, after the layered scheme of Goto and van de Geijn ("Anatomy of
@@ -152,8 +153,9 @@ final class VectorGemmKernels implements GemmKernels {
     if (depth == 0) {
       return;
     }
-    MemorySegment from = Matrices.view(source, (lines - 1) * lineStride + (depth - 1) * step + 1);
-    MemorySegment to = Matrices.view(target, (long) depth * width);
+    MemorySegment from =
+        NativeViews.of(source, Float.BYTES * ((lines - 1) * lineStride + (depth - 1) * step + 1));
+    MemorySegment to = NativeViews.of(target, (long) Float.BYTES * depth * width);
     if (lines < width) {
       to.fill((byte) 0);
     }
@@ -211,8 +213,8 @@ final class VectorGemmKernels implements GemmKernels {
    */
   private static void update(
       int rows, int columns, float alpha, long tile, float beta, long c, long ldc, long diagonal) {
-    MemorySegment from = Matrices.view(tile, (long) ROWS * COLUMNS);
-    MemorySegment to = Matrices.view(c, (rows - 1) * ldc + columns);
+    MemorySegment from = NativeViews.of(tile, (long) Float.BYTES * ROWS * COLUMNS);
+    MemorySegment to = NativeViews.of(c, Float.BYTES * ((rows - 1) * ldc + columns));
     for (int r = 0; r < rows; r++) {
       int limit = (int) Math.min(columns, r + diagonal + 1);
       long read = (long) Float.BYTES * r * COLUMNS;
@@ -252,8 +254,9 @@ final class VectorGemmKernels implements GemmKernels {
   private static void tile(int depth, long aAddress, long bAddress, long bStep, long tile) {
     // With few registers a constant stride saves the one that would hold it.
     long bStride = Float.BYTES * (WIDE ? bStep : COLUMNS);
-    MemorySegment a = Matrices.view(aAddress, (long) depth * ROWS);
-    MemorySegment b = Matrices.view(bAddress, depth == 0 ? 0 : (depth - 1) * bStep + COLUMNS);
+    MemorySegment a = NativeViews.of(aAddress, (long) Float.BYTES * depth * ROWS);
+    MemorySegment b =
+        NativeViews.of(bAddress, Float.BYTES * (depth == 0 ? 0 : (depth - 1) * bStep + COLUMNS));
     FloatVector zero = FloatVector.zero(SPECIES);
     FloatVector l0 = zero;
     FloatVector r0 = zero;
@@ -302,7 +305,7 @@ final class VectorGemmKernels implements GemmKernels {
         r7 = x.fma(right, r7);
       }
     }
-    MemorySegment sums = Matrices.view(tile, (long) ROWS * COLUMNS);
+    MemorySegment sums = NativeViews.of(tile, (long) Float.BYTES * ROWS * COLUMNS);
     l0.intoMemorySegment(sums, 0, ORDER);
     r0.intoMemorySegment(sums, HALF, ORDER);
     l1.intoMemorySegment(sums, 2 * HALF, ORDER);
