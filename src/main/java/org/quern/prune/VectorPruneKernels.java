@@ -563,7 +563,7 @@ final class VectorPruneKernels implements PruneKernels {
     long word = bits.get(VectorCells.WORD, bitsOffset + (long) (first / Long.SIZE) * Long.BYTES);
     long pruned = word >>> first;
     while (pruned != 0) {
-      long column = first + Long.numberOfTrailingZeros(pruned);
+      long column = (long) first + Long.numberOfTrailingZeros(pruned);
       long at = row * o.wStride + column * o.wType.bytes();
       if (o.wType == DType.F32) {
         o.w.set(JAVA_FLOAT_UNALIGNED, at, 0f);
