@@ -13,6 +13,9 @@ final class Table {
   private static final Pattern FIGURE =
       Pattern.compile("[-+]?\\d[\\d.]*(e[-+]?\\d+)?( ?[\\p{Alpha}%]{1,2})?|-|NaN|-?Infinity");
 
+  /** Longest line of a cell with several words. */
+  private static final int WRAP = 36;
+
   private final List<String> headings;
   private final List<List<String>> rows = new ArrayList<>();
 
@@ -43,23 +46,54 @@ final class Table {
   }
 
   void print(PrintWriter out) {
-    List<List<String>> lines = new ArrayList<>(rows);
-    lines.addFirst(headings);
+    List<List<List<String>>> lines = new ArrayList<>();
+    lines.add(headings.stream().map(List::of).toList());
     int columns = headings.size();
+    for (List<String> row : rows) {
+      // What stands last has room.
+      List<List<String>> cells = new ArrayList<>();
+      row.subList(0, columns - 1).forEach(cell -> cells.add(wrap(cell)));
+      cells.add(List.of(row.getLast()));
+      lines.add(cells);
+    }
     int[] widths = new int[columns];
     boolean[] right = new boolean[columns];
     for (int i = 0; i < columns; i++) {
       int column = i;
-      widths[i] = lines.stream().mapToInt(line -> line.get(column).length()).max().orElse(0);
+      widths[i] =
+          lines.stream()
+              .flatMap(cells -> cells.get(column).stream())
+              .mapToInt(String::length)
+              .max()
+              .orElse(0);
       right[i] = hasFigures(i);
     }
-    for (List<String> cells : lines) {
-      StringBuilder line = new StringBuilder();
-      for (int i = 0; i < columns; i++) {
-        String padding = " ".repeat(widths[i] - cells.get(i).length());
-        line.append(right[i] ? padding + cells.get(i) : cells.get(i) + padding).append("  ");
+    for (List<List<String>> cells : lines) {
+      int height = cells.stream().mapToInt(List::size).max().orElse(0);
+      for (int part = 0; part < height; part++) {
+        StringBuilder line = new StringBuilder();
+        for (int i = 0; i < columns; i++) {
+          String text = part < cells.get(i).size() ? cells.get(i).get(part) : "";
+          String padding = " ".repeat(widths[i] - text.length());
+          line.append(right[i] ? padding + text : text + padding).append("  ");
+        }
+        out.println(line.toString().stripTrailing());
       }
-      out.println(line.toString().stripTrailing());
     }
+  }
+
+  /** The lines of a cell, broken between words; a long word is left whole. */
+  private static List<String> wrap(String cell) {
+    List<String> lines = new ArrayList<>();
+    StringBuilder line = new StringBuilder();
+    for (String word : cell.split(" ", -1)) {
+      if (!line.isEmpty() && line.length() + 1 + word.length() > WRAP) {
+        lines.add(line.toString());
+        line.setLength(0);
+      }
+      line.append(line.isEmpty() ? "" : " ").append(word);
+    }
+    lines.add(line.toString());
+    return lines;
   }
 }
