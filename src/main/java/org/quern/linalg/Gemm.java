@@ -127,24 +127,7 @@ public final class Gemm {
     Matrices.checkApart("c", c, m, n, ldc, "a", a, rowsA, columnsA, lda);
     Matrices.checkApart("c", c, m, n, ldc, "b", b, rowsB, columnsB, ldb);
     long full = GemmKernels.FULL;
-    run(
-        transposeA,
-        transposeB,
-        m,
-        n,
-        k,
-        alpha,
-        a.address(),
-        lda,
-        b.address(),
-        ldb,
-        beta,
-        c.address(),
-        ldc,
-        full);
-    Reference.reachabilityFence(a);
-    Reference.reachabilityFence(b);
-    Reference.reachabilityFence(c);
+    run(transposeA, transposeB, m, n, k, alpha, a, 0, lda, b, 0, ldb, beta, c, 0, ldc, full);
   }
 
   /**
@@ -225,13 +208,12 @@ public final class Gemm {
     Matrices.check("x", x, m, n, ldx);
     Matrices.check("c", c, n, n, ldc);
     Matrices.checkApart("c", c, n, n, ldc, "x", x, m, n, ldx);
-    run(true, false, n, n, m, alpha, x.address(), ldx, x.address(), ldx, beta, c.address(), ldc, 0);
-    Reference.reachabilityFence(x);
-    Reference.reachabilityFence(c);
+    run(true, false, n, n, m, alpha, x, 0, ldx, x, 0, ldx, beta, c, 0, ldc, 0);
   }
 
   /**
-   * The product on checked addresses, split among the threads over stripes of C.
+   * The product of checked matrices, which start at offsets in bytes of their segments, split among
+   * the threads over stripes of C.
    *
    * @param diagonal {@link GemmKernels#FULL}, or 0 for the lower triangle
    */
@@ -242,83 +224,103 @@ public final class Gemm {
       int n,
       int k,
       float alpha,
-      long a,
+      MemorySegment a,
+      long aOffset,
       long lda,
-      long b,
+      MemorySegment b,
+      long bOffset,
       long ldb,
       float beta,
-      long c,
+      MemorySegment c,
+      long cOffset,
       long ldc,
       long diagonal) {
     long work = (long) m * n * k / (diagonal == 0 ? 2 : 1);
     boolean byRows = diagonal == 0 || m >= n;
     int extent = byRows ? m : n;
     int parts = (int) Math.min(Math.min(threads, work / WORK_PER_THREAD), extent / GRAIN);
-    if (parts <= 1) {
-      kernels.multiply(
-          transposeA,
-          transposeB,
-          m,
-          n,
-          k,
-          alpha,
-          a,
-          lda,
-          b,
-          ldb,
-          beta,
-          c,
-          ldc,
-          diagonal,
-          workspace.address());
-      return;
+    try {
+      if (parts <= 1) {
+        kernels.multiply(
+            transposeA,
+            transposeB,
+            m,
+            n,
+            k,
+            alpha,
+            a,
+            aOffset,
+            lda,
+            b,
+            bOffset,
+            ldb,
+            beta,
+            c,
+            cOffset,
+            ldc,
+            diagonal,
+            workspace,
+            0);
+        return;
+      }
+      Parallel.forRanges(
+          parts,
+          1,
+          parts,
+          (index, end, worker) -> {
+            int part = (int) index;
+            int from = boundary(extent, part, parts, diagonal == 0);
+            int to = boundary(extent, part + 1, parts, diagonal == 0);
+            if (byRows) {
+              kernels.multiply(
+                  transposeA,
+                  transposeB,
+                  to - from,
+                  diagonal == 0 ? to : n,
+                  k,
+                  alpha,
+                  a,
+                  aOffset + Float.BYTES * (from * (transposeA ? 1 : lda)),
+                  lda,
+                  b,
+                  bOffset,
+                  ldb,
+                  beta,
+                  c,
+                  cOffset + Float.BYTES * (from * ldc),
+                  ldc,
+                  diagonal == 0 ? from : diagonal,
+                  workspace,
+                  part * workspaceStride);
+            } else {
+              kernels.multiply(
+                  transposeA,
+                  transposeB,
+                  m,
+                  to - from,
+                  k,
+                  alpha,
+                  a,
+                  aOffset,
+                  lda,
+                  b,
+                  bOffset + Float.BYTES * (from * (transposeB ? ldb : 1)),
+                  ldb,
+                  beta,
+                  c,
+                  cOffset + (long) Float.BYTES * from,
+                  ldc,
+                  diagonal,
+                  workspace,
+                  part * workspaceStride);
+            }
+          });
+    } finally {
+      Reference.reachabilityFence(a);
+      Reference.reachabilityFence(b);
+      Reference.reachabilityFence(c);
+      Reference.reachabilityFence(workspace);
     }
-    Parallel.forRanges(
-        parts,
-        1,
-        parts,
-        (index, end, worker) -> {
-          int part = (int) index;
-          int from = boundary(extent, part, parts, diagonal == 0);
-          int to = boundary(extent, part + 1, parts, diagonal == 0);
-          long memory = workspace.address() + part * workspaceStride;
-          if (byRows) {
-            kernels.multiply(
-                transposeA,
-                transposeB,
-                to - from,
-                diagonal == 0 ? to : n,
-                k,
-                alpha,
-                a + Float.BYTES * from * (transposeA ? 1 : lda),
-                lda,
-                b,
-                ldb,
-                beta,
-                c + Float.BYTES * from * ldc,
-                ldc,
-                diagonal == 0 ? from : diagonal,
-                memory);
-          } else {
-            kernels.multiply(
-                transposeA,
-                transposeB,
-                m,
-                to - from,
-                k,
-                alpha,
-                a,
-                lda,
-                b + Float.BYTES * from * (transposeB ? ldb : 1),
-                ldb,
-                beta,
-                c + (long) Float.BYTES * from,
-                ldc,
-                diagonal,
-                memory);
-          }
-        });
-    Reference.reachabilityFence(workspace);
   }
 
   /** Where a part begins: equal stripes, or stripes of equal area below the diagonal. */
