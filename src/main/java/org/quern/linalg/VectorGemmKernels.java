@@ -3,6 +3,7 @@ package org.quern.linalg;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.ByteOrder;
+import java.util.Objects;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.VectorSpecies;
 import org.quern.runtime.NativeViews;
@@ -60,6 +61,12 @@ final class VectorGemmKernels implements GemmKernels {
 
   private static final int B_BLOCK = DEPTH * BLOCK;
 
+  /** No memory lies as far as this. */
+  private static final long FAR = 1L << 62;
+
+  /** Floats between rows, more than any machine has memory for. */
+  private static final long LONG = 1L << 40;
+
   @Override
   public long workspaceBytes() {
     return Float.BYTES * (long) (ROWS * DEPTH + B_BLOCK + ROWS * COLUMNS);
@@ -90,7 +97,7 @@ final class VectorGemmKernels implements GemmKernels {
     long aStep = transposeA ? lda : 1;
     long bColumn = transposeB ? ldb : 1;
     long bStep = transposeB ? 1 : ldb;
-    boolean bInPlace = WIDE && m < PACK_B_FROM && !transposeB && k > 0;
+    boolean bInPlace = WIDE && m < PACK_B_FROM && !transposeB && ldb < LONG;
     long aBytes = Matrices.bytes(transposeA ? k : m, transposeA ? m : k, lda);
     long bBytes = Matrices.bytes(transposeB ? n : k, transposeB ? k : n, ldb);
     long aAt = NativeViews.at(a, aOffset, aBytes);
@@ -182,7 +189,7 @@ final class VectorGemmKernels implements GemmKernels {
     MemorySegment from = NativeViews.base(source);
     MemorySegment to = NativeViews.base(target);
     if (lines < width) {
-      to.asSlice(targetAt, Float.BYTES * (long) depth * width).fill((byte) 0);
+      zero(target, targetAt, depth * width);
     }
     if (lineStride == 1) {
       for (int p = 0; p < depth; p++) {
@@ -229,6 +236,19 @@ final class VectorGemmKernels implements GemmKernels {
           to.set(FLOAT, write + Float.BYTES * ((long) p * width), x);
         }
       }
+    }
+  }
+
+  /** Not {@link MemorySegment#fill}, which takes a slice: where its type is unknown, an object. */
+  private static void zero(MemorySegment target, long at, int floats) {
+    MemorySegment to = NativeViews.base(target);
+    FloatVector zero = FloatVector.zero(SPECIES);
+    int i = 0;
+    for (; i <= floats - LANES; i += LANES) {
+      zero.intoMemorySegment(to, at + Float.BYTES * (long) i, ORDER);
+    }
+    for (; i < floats; i++) {
+      to.set(FLOAT, at + Float.BYTES * (long) i, 0);
     }
   }
 
@@ -294,12 +314,13 @@ final class VectorGemmKernels implements GemmKernels {
       long bAt,
       long bStep,
       long tile) {
+    MemorySegment a = NativeViews.base(workspace);
+    MemorySegment b = NativeViews.base(bSource);
+    // Bounds that the compiler knows spare the loop its checks: no offset below overflows.
+    long aFrom = Objects.checkIndex(panel, FAR);
+    long bFrom = Objects.checkIndex(bAt, FAR);
     // With few registers a constant stride saves the one that would hold it.
-    long bStride = Float.BYTES * (WIDE ? bStep : COLUMNS);
-    // Offsets that start at 0 leave the loop cheaper addresses and checks than those in the base.
-    MemorySegment own = NativeViews.base(workspace);
-    MemorySegment a = own.asSlice(panel, (long) depth * ROWS * Float.BYTES);
-    MemorySegment b = NativeViews.base(bSource).asSlice(bAt, (depth - 1) * bStride + 2 * HALF);
+    long bStride = Float.BYTES * (WIDE ? Objects.checkIndex(bStep, LONG) : COLUMNS);
     FloatVector zero = FloatVector.zero(SPECIES);
     FloatVector l0 = zero;
     FloatVector r0 = zero;
@@ -317,9 +338,9 @@ final class VectorGemmKernels implements GemmKernels {
     FloatVector r6 = zero;
     FloatVector l7 = zero;
     FloatVector r7 = zero;
-    for (int p = 0; p < depth; p++) {
-      long at = (long) p * ROWS * Float.BYTES;
-      long row = p * bStride;
+    for (int p = 0, steps = Math.min(depth, DEPTH); p < steps; p++) {
+      long at = aFrom + (long) p * ROWS * Float.BYTES;
+      long row = bFrom + p * bStride;
       FloatVector left = FloatVector.fromMemorySegment(SPECIES, b, row, ORDER);
       FloatVector right = FloatVector.fromMemorySegment(SPECIES, b, row + HALF, ORDER);
       FloatVector x = FloatVector.broadcast(SPECIES, a.get(FLOAT, at));
@@ -349,23 +370,23 @@ final class VectorGemmKernels implements GemmKernels {
         r7 = x.fma(right, r7);
       }
     }
-    l0.intoMemorySegment(own, tile, ORDER);
-    r0.intoMemorySegment(own, tile + HALF, ORDER);
-    l1.intoMemorySegment(own, tile + 2 * HALF, ORDER);
-    r1.intoMemorySegment(own, tile + 3 * HALF, ORDER);
-    l2.intoMemorySegment(own, tile + 4 * HALF, ORDER);
-    r2.intoMemorySegment(own, tile + 5 * HALF, ORDER);
-    l3.intoMemorySegment(own, tile + 6 * HALF, ORDER);
-    r3.intoMemorySegment(own, tile + 7 * HALF, ORDER);
-    l4.intoMemorySegment(own, tile + 8 * HALF, ORDER);
-    r4.intoMemorySegment(own, tile + 9 * HALF, ORDER);
-    l5.intoMemorySegment(own, tile + 10 * HALF, ORDER);
-    r5.intoMemorySegment(own, tile + 11 * HALF, ORDER);
+    l0.intoMemorySegment(a, tile, ORDER);
+    r0.intoMemorySegment(a, tile + HALF, ORDER);
+    l1.intoMemorySegment(a, tile + 2 * HALF, ORDER);
+    r1.intoMemorySegment(a, tile + 3 * HALF, ORDER);
+    l2.intoMemorySegment(a, tile + 4 * HALF, ORDER);
+    r2.intoMemorySegment(a, tile + 5 * HALF, ORDER);
+    l3.intoMemorySegment(a, tile + 6 * HALF, ORDER);
+    r3.intoMemorySegment(a, tile + 7 * HALF, ORDER);
+    l4.intoMemorySegment(a, tile + 8 * HALF, ORDER);
+    r4.intoMemorySegment(a, tile + 9 * HALF, ORDER);
+    l5.intoMemorySegment(a, tile + 10 * HALF, ORDER);
+    r5.intoMemorySegment(a, tile + 11 * HALF, ORDER);
     if (WIDE) {
-      l6.intoMemorySegment(own, tile + 12 * HALF, ORDER);
-      r6.intoMemorySegment(own, tile + 13 * HALF, ORDER);
-      l7.intoMemorySegment(own, tile + 14 * HALF, ORDER);
-      r7.intoMemorySegment(own, tile + 15 * HALF, ORDER);
+      l6.intoMemorySegment(a, tile + 12 * HALF, ORDER);
+      r6.intoMemorySegment(a, tile + 13 * HALF, ORDER);
+      l7.intoMemorySegment(a, tile + 14 * HALF, ORDER);
+      r7.intoMemorySegment(a, tile + 15 * HALF, ORDER);
     }
   }
 }
