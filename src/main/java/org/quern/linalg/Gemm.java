@@ -19,7 +19,8 @@ import org.quern.tensor.Tensor;
  * <p>An instance holds the packing memory of its threads; on one thread the vector tier allocates
  * nothing per call. It serves one call at a time; its memory lives as long as the arena that it was
  * created in. Results are the same bits for any number of threads: work is split over elements of
- * C, never over the sum.
+ * C, never over the sum. With more than one thread, the arena and all matrices must be open to each
+ * of them, as those of {@link Arena#ofShared} are.
  *
  * <p>C must not overlap A or B; blocks of one matrix that share no element do not overlap. NaN and
  * infinity propagate as in the formula, also where {@code alpha = 0}; C is not read where {@code
@@ -58,7 +59,8 @@ public final class Gemm {
    * Products on one tier.
    *
    * @param arena gives the packing memory, about 600 KB per thread
-   * @param threads greatest number of threads of a product, at least 1
+   * @param threads greatest number of threads of a product, at least 1; with more than 1 a product
+   *     that is split may throw WrongThreadException on memory of a confined arena
    * @param tier the tier to use, or null for the best
    * @throws IllegalArgumentException where {@code threads < 1}
    * @throws IllegalStateException where the tier cannot run here

@@ -64,8 +64,8 @@ final class VectorGemmKernels implements GemmKernels {
   /** No memory lies as far as this. */
   private static final long FAR = 1L << 62;
 
-  /** Floats between rows, more than any machine has memory for. */
-  private static final long LONG = 1L << 40;
+  /** Rows of B this many floats apart are packed, so that no offset overflows. */
+  private static final long FAR_ROWS = 1L << 28;
 
   @Override
   public long workspaceBytes() {
@@ -97,7 +97,7 @@ final class VectorGemmKernels implements GemmKernels {
     long aStep = transposeA ? lda : 1;
     long bColumn = transposeB ? ldb : 1;
     long bStep = transposeB ? 1 : ldb;
-    boolean bInPlace = WIDE && m < PACK_B_FROM && !transposeB && ldb < LONG;
+    boolean bInPlace = WIDE && m < PACK_B_FROM && !transposeB && ldb < FAR_ROWS;
     long aBytes = Matrices.bytes(transposeA ? k : m, transposeA ? m : k, lda);
     long bBytes = Matrices.bytes(transposeB ? n : k, transposeB ? k : n, ldb);
     long aAt = NativeViews.at(a, aOffset, aBytes);
@@ -197,14 +197,18 @@ final class VectorGemmKernels implements GemmKernels {
         long write = targetAt + Float.BYTES * ((long) p * width);
         int l = 0;
         for (; l <= lines - LANES; l += LANES) {
-          FloatVector.fromMemorySegment(SPECIES, from, read + Float.BYTES * l, ORDER)
-              .intoMemorySegment(to, write + Float.BYTES * l, ORDER);
+          FloatVector.fromMemorySegment(SPECIES, from, read + (long) Float.BYTES * l, ORDER)
+              .intoMemorySegment(to, write + (long) Float.BYTES * l, ORDER);
         }
         for (; l <= lines - 2; l += 2) {
-          to.set(PAIR, write + Float.BYTES * l, from.get(PAIR, read + Float.BYTES * l));
+          to.set(
+              PAIR, write + (long) Float.BYTES * l, from.get(PAIR, read + (long) Float.BYTES * l));
         }
         for (; l < lines; l++) {
-          to.set(FLOAT, write + Float.BYTES * l, from.get(FLOAT, read + Float.BYTES * l));
+          to.set(
+              FLOAT,
+              write + (long) Float.BYTES * l,
+              from.get(FLOAT, read + (long) Float.BYTES * l));
         }
       }
     } else {
@@ -271,13 +275,14 @@ final class VectorGemmKernels implements GemmKernels {
     MemorySegment to = NativeViews.base(c);
     for (int r = 0; r < rows; r++) {
       int limit = (int) Math.min(columns, r + diagonal + 1);
-      long read = tile + Float.BYTES * (long) (r * COLUMNS);
+      long read = tile + Float.BYTES * ((long) r * COLUMNS);
       long write = cAt + Float.BYTES * (r * ldc);
       int j = 0;
       for (; j <= limit - LANES; j += LANES) {
-        long at = write + Float.BYTES * j;
+        long at = write + (long) Float.BYTES * j;
         FloatVector sum =
-            FloatVector.fromMemorySegment(SPECIES, from, read + Float.BYTES * j, ORDER).mul(alpha);
+            FloatVector.fromMemorySegment(SPECIES, from, read + (long) Float.BYTES * j, ORDER)
+                .mul(alpha);
         if (beta != 0) {
           sum =
               FloatVector.fromMemorySegment(SPECIES, to, at, ORDER)
@@ -286,8 +291,8 @@ final class VectorGemmKernels implements GemmKernels {
         sum.intoMemorySegment(to, at, ORDER);
       }
       for (; j < limit; j++) {
-        long at = write + Float.BYTES * j;
-        float sum = from.get(FLOAT, read + Float.BYTES * j) * alpha;
+        long at = write + (long) Float.BYTES * j;
+        float sum = from.get(FLOAT, read + (long) Float.BYTES * j) * alpha;
         to.set(FLOAT, at, beta == 0 ? sum : Math.fma(to.get(FLOAT, at), beta, sum));
       }
     }
@@ -316,11 +321,13 @@ final class VectorGemmKernels implements GemmKernels {
       long tile) {
     MemorySegment a = NativeViews.base(workspace);
     MemorySegment b = NativeViews.base(bSource);
-    // Bounds that the compiler knows spare the loop its checks: no offset below overflows.
+    // Bounds that the compiler knows spare the loop its checks, as no sum below overflows. The
+    // depth
+    // had better not be one of them: C2 unrolls a short loop until its registers do not suffice.
     long aFrom = Objects.checkIndex(panel, FAR);
     long bFrom = Objects.checkIndex(bAt, FAR);
     // With few registers a constant stride saves the one that would hold it.
-    long bStride = Float.BYTES * (WIDE ? Objects.checkIndex(bStep, LONG) : COLUMNS);
+    long bStride = Float.BYTES * (WIDE ? Objects.checkIndex(bStep, FAR_ROWS) : COLUMNS);
     FloatVector zero = FloatVector.zero(SPECIES);
     FloatVector l0 = zero;
     FloatVector r0 = zero;
@@ -338,7 +345,7 @@ final class VectorGemmKernels implements GemmKernels {
     FloatVector r6 = zero;
     FloatVector l7 = zero;
     FloatVector r7 = zero;
-    for (int p = 0, steps = Math.min(depth, DEPTH); p < steps; p++) {
+    for (int p = 0; p < depth; p++) {
       long at = aFrom + (long) p * ROWS * Float.BYTES;
       long row = bFrom + p * bStride;
       FloatVector left = FloatVector.fromMemorySegment(SPECIES, b, row, ORDER);
