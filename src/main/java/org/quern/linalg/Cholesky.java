@@ -34,7 +34,7 @@ public final class Cholesky {
     Matrices.checkExtent("n", n);
     Matrices.check("a", a, n, n, lda);
     try {
-      factor(gemm, n, a.address(), lda, 0);
+      factor(gemm, n, a, 0, lda, 0);
     } finally {
       Reference.reachabilityFence(a);
     }
@@ -56,40 +56,40 @@ public final class Cholesky {
   public static void inverseFactor(Gemm gemm, int n, MemorySegment a, long lda) {
     Matrices.checkExtent("n", n);
     Matrices.check("a", a, n, n, lda);
-    // Reversing rows and columns carries the upper triangle onto the lower.
-    reverse(n, a, lda);
     try {
-      factor(gemm, n, a.address(), lda, 0);
-      Triangular.invert(gemm, n, a.address(), lda);
+      // Reversing rows and columns carries the upper triangle onto the lower.
+      reverse(n, a, lda);
+      factor(gemm, n, a, 0, lda, 0);
+      Triangular.invert(gemm, n, a, 0, lda);
+      reverse(n, a, lda);
     } catch (NotPositiveDefiniteException e) {
       throw new NotPositiveDefiniteException(n - 1 - e.index(), e.pivot());
     } finally {
       Reference.reachabilityFence(a);
     }
-    reverse(n, a, lda);
     for (int i = 1; i < n; i++) {
       a.asSlice(Float.BYTES * (i * lda), (long) Float.BYTES * i).fill((byte) 0);
     }
   }
 
-  private static void factor(Gemm gemm, int n, long a, long lda, int index) {
+  private static void factor(Gemm gemm, int n, MemorySegment a, long offset, long lda, int index) {
     if (n <= BASE) {
-      factorBase(n, a, lda, index);
+      factorBase(n, a, offset, lda, index);
       return;
     }
     int half = Triangular.half(n);
     int rest = n - half;
-    long below = a + Float.BYTES * (half * lda);
+    long below = offset + Float.BYTES * (half * lda);
     long last = below + (long) Float.BYTES * half;
-    factor(gemm, half, a, lda, index);
-    Triangular.solve(gemm, Triangular.Side.RIGHT, true, half, rest, a, lda, below, lda);
-    gemm.run(false, true, rest, rest, half, -1, below, lda, below, lda, 1, last, lda, 0);
-    factor(gemm, rest, last, lda, index + half);
+    factor(gemm, half, a, offset, lda, index);
+    Triangular.solve(gemm, Triangular.Side.RIGHT, true, half, rest, a, offset, lda, a, below, lda);
+    gemm.run(false, true, rest, rest, half, -1, a, below, lda, a, below, lda, 1, a, last, lda, 0);
+    factor(gemm, rest, a, last, lda, index + half);
   }
 
   /** Row by row, sums in double. */
-  private static void factorBase(int n, long address, long lda, int index) {
-    MemorySegment a = Matrices.view(address, n, n, lda);
+  private static void factorBase(int n, MemorySegment memory, long offset, long lda, int index) {
+    MemorySegment a = Matrices.view(memory, offset, n, n, lda);
     double[] lower = new double[n * n];
     for (int i = 0; i < n; i++) {
       for (int j = 0; j <= i; j++) {
@@ -115,7 +115,7 @@ public final class Cholesky {
 
   /** Exchanges element (i, j) with (n - 1 - i, n - 1 - j). */
   private static void reverse(int n, MemorySegment a, long lda) {
-    MemorySegment view = Matrices.view(a.address(), n, n, lda);
+    MemorySegment view = Matrices.view(a, 0, n, n, lda);
     for (int i = 0; i <= n - 1 - i; i++) {
       int other = n - 1 - i;
       int end = i == other ? n / 2 : n;

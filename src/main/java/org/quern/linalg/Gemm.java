@@ -19,7 +19,8 @@ import org.quern.tensor.Tensor;
  * <p>An instance holds the packing memory of its threads; on one thread the vector tier allocates
  * nothing per call. It serves one call at a time; its memory lives as long as the arena that it was
  * created in. Results are the same bits for any number of threads: work is split over elements of
- * C, never over the sum.
+ * C, never over the sum. With more than one thread, the arena and all matrices must be open to each
+ * of them, as those of {@link Arena#ofShared} are.
  *
  * <p>C must not overlap A or B; blocks of one matrix that share no element do not overlap. NaN and
  * infinity propagate as in the formula, also where {@code alpha = 0}; C is not read where {@code
@@ -58,7 +59,8 @@ public final class Gemm {
    * Products on one tier.
    *
    * @param arena gives the packing memory, about 600 KB per thread
-   * @param threads greatest number of threads of a product, at least 1
+   * @param threads greatest number of threads of a product, at least 1; with more than 1 a product
+   *     that is split may throw WrongThreadException on memory of a confined arena
    * @param tier the tier to use, or null for the best
    * @throws IllegalArgumentException where {@code threads < 1}
    * @throws IllegalStateException where the tier cannot run here
@@ -126,28 +128,8 @@ public final class Gemm {
     Matrices.check("c", c, m, n, ldc);
     Matrices.checkApart("c", c, m, n, ldc, "a", a, rowsA, columnsA, lda);
     Matrices.checkApart("c", c, m, n, ldc, "b", b, rowsB, columnsB, ldb);
-    try {
-      long full = GemmKernels.FULL;
-      run(
-          transposeA,
-          transposeB,
-          m,
-          n,
-          k,
-          alpha,
-          a.address(),
-          lda,
-          b.address(),
-          ldb,
-          beta,
-          c.address(),
-          ldc,
-          full);
-    } finally {
-      Reference.reachabilityFence(a);
-      Reference.reachabilityFence(b);
-      Reference.reachabilityFence(c);
-    }
+    long full = GemmKernels.FULL;
+    run(transposeA, transposeB, m, n, k, alpha, a, 0, lda, b, 0, ldb, beta, c, 0, ldc, full);
   }
 
   /**
@@ -228,17 +210,12 @@ public final class Gemm {
     Matrices.check("x", x, m, n, ldx);
     Matrices.check("c", c, n, n, ldc);
     Matrices.checkApart("c", c, n, n, ldc, "x", x, m, n, ldx);
-    try {
-      long address = x.address();
-      run(true, false, n, n, m, alpha, address, ldx, address, ldx, beta, c.address(), ldc, 0);
-    } finally {
-      Reference.reachabilityFence(x);
-      Reference.reachabilityFence(c);
-    }
+    run(true, false, n, n, m, alpha, x, 0, ldx, x, 0, ldx, beta, c, 0, ldc, 0);
   }
 
   /**
-   * The product on checked addresses, split among the threads over stripes of C.
+   * The product of checked matrices, which start at offsets in bytes of their segments, split among
+   * the threads over stripes of C.
    *
    * @param diagonal {@link GemmKernels#FULL}, or 0 for the lower triangle
    */
@@ -249,12 +226,15 @@ public final class Gemm {
       int n,
       int k,
       float alpha,
-      long a,
+      MemorySegment a,
+      long aOffset,
       long lda,
-      long b,
+      MemorySegment b,
+      long bOffset,
       long ldb,
       float beta,
-      long c,
+      MemorySegment c,
+      long cOffset,
       long ldc,
       long diagonal) {
     long work = (long) m * n * k / (diagonal == 0 ? 2 : 1);
@@ -271,14 +251,18 @@ public final class Gemm {
             k,
             alpha,
             a,
+            aOffset,
             lda,
             b,
+            bOffset,
             ldb,
             beta,
             c,
+            cOffset,
             ldc,
             diagonal,
-            workspace.address());
+            workspace,
+            0);
         return;
       }
       Parallel.forRanges(
@@ -289,7 +273,6 @@ public final class Gemm {
             int part = (int) index;
             int from = boundary(extent, part, parts, diagonal == 0);
             int to = boundary(extent, part + 1, parts, diagonal == 0);
-            long memory = workspace.address() + part * workspaceStride;
             if (byRows) {
               kernels.multiply(
                   transposeA,
@@ -298,15 +281,19 @@ public final class Gemm {
                   diagonal == 0 ? to : n,
                   k,
                   alpha,
-                  a + (long) Float.BYTES * from * (transposeA ? 1 : lda),
+                  a,
+                  aOffset + Float.BYTES * (from * (transposeA ? 1 : lda)),
                   lda,
                   b,
+                  bOffset,
                   ldb,
                   beta,
-                  c + (long) Float.BYTES * from * ldc,
+                  c,
+                  cOffset + Float.BYTES * (from * ldc),
                   ldc,
                   diagonal == 0 ? from : diagonal,
-                  memory);
+                  workspace,
+                  part * workspaceStride);
             } else {
               kernels.multiply(
                   transposeA,
@@ -316,17 +303,24 @@ public final class Gemm {
                   k,
                   alpha,
                   a,
+                  aOffset,
                   lda,
-                  b + (long) Float.BYTES * from * (transposeB ? ldb : 1),
+                  b,
+                  bOffset + Float.BYTES * (from * (transposeB ? ldb : 1)),
                   ldb,
                   beta,
-                  c + (long) Float.BYTES * from,
+                  c,
+                  cOffset + (long) Float.BYTES * from,
                   ldc,
                   diagonal,
-                  memory);
+                  workspace,
+                  part * workspaceStride);
             }
           });
     } finally {
+      Reference.reachabilityFence(a);
+      Reference.reachabilityFence(b);
+      Reference.reachabilityFence(c);
       Reference.reachabilityFence(workspace);
     }
   }

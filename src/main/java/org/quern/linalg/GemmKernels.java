@@ -1,8 +1,11 @@
 package org.quern.linalg;
 
+import java.lang.foreign.MemorySegment;
+
 /**
- * The matrix product on flat native memory. Arguments are addresses that {@link Gemm} has checked;
- * row i of a matrix starts {@code i * stride} floats after the first.
+ * The matrix product on flat native memory. A matrix starts at an offset in bytes of a segment; its
+ * row i starts {@code i * stride} floats after the first. Whoever calls keeps the segments
+ * reachable.
  */
 interface GemmKernels {
   /** {@code diagonal} of a product that updates every element. */
@@ -24,14 +27,18 @@ interface GemmKernels {
    * @param m rows of C
    * @param n columns of C
    * @param k length of the sum; 0 leaves {@code beta * C}
-   * @param a address of A
+   * @param a holds A
+   * @param aOffset where A starts
    * @param lda floats between the rows of A as stored
-   * @param b address of B
+   * @param b holds B
+   * @param bOffset where B starts
    * @param ldb floats between the rows of B as stored
-   * @param c address of C, which overlaps neither A nor B
+   * @param c holds C, which overlaps neither A nor B
+   * @param cOffset where C starts
    * @param ldc floats between the rows of C
    * @param diagonal {@link #FULL}, or the distance of the last column to update in row 0
-   * @param workspace address of memory of this thread, 64-byte aligned
+   * @param workspace holds the memory of this thread
+   * @param workspaceOffset where it starts, aligned to 64 bytes
    */
   void multiply(
       boolean transposeA,
@@ -40,13 +47,17 @@ interface GemmKernels {
       int n,
       int k,
       float alpha,
-      long a,
+      MemorySegment a,
+      long aOffset,
       long lda,
-      long b,
+      MemorySegment b,
+      long bOffset,
       long ldb,
       float beta,
-      long c,
+      MemorySegment c,
+      long cOffset,
       long ldc,
       long diagonal,
-      long workspace);
+      MemorySegment workspace,
+      long workspaceOffset);
 }

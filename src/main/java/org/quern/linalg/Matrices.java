@@ -3,7 +3,7 @@ package org.quern.linalg;
 import java.lang.foreign.MemorySegment;
 import org.quern.runtime.NativeViews;
 
-/** Checks of matrix arguments in native memory, and views of the checked addresses. */
+/** Checks of matrix arguments in native memory, and their extent. */
 final class Matrices {
   private Matrices() {}
 
@@ -76,7 +76,8 @@ final class Matrices {
     }
   }
 
-  private static long bytes(int rows, int columns, long stride) {
+  /** Bytes from the first element of a matrix to its last; 0 where it has none. */
+  static long bytes(int rows, int columns, long stride) {
     if (rows == 0 || columns == 0) {
       return 0;
     }
@@ -85,10 +86,10 @@ final class Matrices {
   }
 
   /**
-   * The view of a matrix at a checked address; empty where it has no element. The caller keeps the
-   * owner of the memory alive.
+   * The exact-typed view of a matrix that starts at an offset in bytes; see {@link
+   * NativeViews#exact}.
    */
-  static MemorySegment view(long address, int rows, int columns, long stride) {
-    return NativeViews.of(address, bytes(rows, columns, stride));
+  static MemorySegment view(MemorySegment memory, long offset, int rows, int columns, long stride) {
+    return NativeViews.exact(memory.asSlice(offset, bytes(rows, columns, stride)));
   }
 }

@@ -64,7 +64,7 @@ public final class Triangular {
     Matrices.check("b", b, rows, columns, ldb);
     Matrices.checkApart("b", b, rows, columns, ldb, "l", l, n, n, ldl);
     try {
-      solve(gemm, side, transpose, n, count, l.address(), ldl, b.address(), ldb);
+      solve(gemm, side, transpose, n, count, l, 0, ldl, b, 0, ldb);
     } finally {
       Reference.reachabilityFence(l);
       Reference.reachabilityFence(b);
@@ -85,7 +85,7 @@ public final class Triangular {
     Matrices.checkExtent("n", n);
     Matrices.check("l", l, n, n, ldl);
     try {
-      invert(gemm, n, l.address(), ldl);
+      invert(gemm, n, l, 0, ldl);
     } finally {
       Reference.reachabilityFence(l);
     }
@@ -97,63 +97,72 @@ public final class Triangular {
       boolean transpose,
       int n,
       int count,
-      long l,
+      MemorySegment l,
+      long lOffset,
       long ldl,
-      long b,
+      MemorySegment b,
+      long bOffset,
       long ldb) {
+    if (n == 0 || count == 0) {
+      return;
+    }
     if (n <= BASE) {
-      solveBase(side, transpose, n, count, l, ldl, b, ldb);
+      solveBase(side, transpose, n, count, l, lOffset, ldl, b, bOffset, ldb);
       return;
     }
     int half = half(n);
     int rest = n - half;
-    long below = l + Float.BYTES * (half * ldl);
+    long below = lOffset + Float.BYTES * (half * ldl);
     long last = below + (long) Float.BYTES * half;
-    long second = b + Float.BYTES * (side == Side.LEFT ? half * ldb : half);
+    long second = bOffset + Float.BYTES * (side == Side.LEFT ? half * ldb : half);
     // L X = B and X L^T = B run down the diagonal, the other two run up.
     boolean down = (side == Side.LEFT) != transpose;
     if (down) {
-      solve(gemm, side, transpose, half, count, l, ldl, b, ldb);
+      solve(gemm, side, transpose, half, count, l, lOffset, ldl, b, bOffset, ldb);
     } else {
-      solve(gemm, side, transpose, rest, count, last, ldl, second, ldb);
+      solve(gemm, side, transpose, rest, count, l, last, ldl, b, second, ldb);
     }
-    long solved = down ? b : second;
-    long open = down ? second : b;
+    long solved = down ? bOffset : second;
+    long open = down ? second : bOffset;
     int from = down ? half : rest;
     int to = down ? rest : half;
     long full = GemmKernels.FULL;
     if (side == Side.LEFT) {
-      gemm.run(transpose, false, to, count, from, -1, below, ldl, solved, ldb, 1, open, ldb, full);
+      gemm.run(
+          transpose, false, to, count, from, -1, l, below, ldl, b, solved, ldb, 1, b, open, ldb,
+          full);
     } else {
-      gemm.run(false, transpose, count, to, from, -1, solved, ldb, below, ldl, 1, open, ldb, full);
+      gemm.run(
+          false, transpose, count, to, from, -1, b, solved, ldb, l, below, ldl, 1, b, open, ldb,
+          full);
     }
     if (down) {
-      solve(gemm, side, transpose, rest, count, last, ldl, second, ldb);
+      solve(gemm, side, transpose, rest, count, l, last, ldl, b, second, ldb);
     } else {
-      solve(gemm, side, transpose, half, count, l, ldl, b, ldb);
+      solve(gemm, side, transpose, half, count, l, lOffset, ldl, b, bOffset, ldb);
     }
   }
 
-  static void invert(Gemm gemm, int n, long l, long ldl) {
+  static void invert(Gemm gemm, int n, MemorySegment l, long lOffset, long ldl) {
     if (n <= BASE) {
-      invertBase(n, l, ldl);
+      invertBase(n, l, lOffset, ldl);
       return;
     }
     int half = half(n);
     int rest = n - half;
-    long below = l + Float.BYTES * (half * ldl);
+    long below = lOffset + Float.BYTES * (half * ldl);
     long last = below + (long) Float.BYTES * half;
     // inverse of [L11 0; L21 L22] has -L22^-1 L21 L11^-1 below the diagonal
-    solve(gemm, Side.LEFT, false, rest, half, last, ldl, below, ldl);
-    solve(gemm, Side.RIGHT, false, half, rest, l, ldl, below, ldl);
-    MemorySegment block = Matrices.view(below, rest, half, ldl);
+    solve(gemm, Side.LEFT, false, rest, half, l, last, ldl, l, below, ldl);
+    solve(gemm, Side.RIGHT, false, half, rest, l, lOffset, ldl, l, below, ldl);
+    MemorySegment block = Matrices.view(l, below, rest, half, ldl);
     for (int i = 0; i < rest; i++) {
       for (long at = i * ldl; at < i * ldl + half; at++) {
         block.setAtIndex(FLOAT, at, -block.getAtIndex(FLOAT, at));
       }
     }
-    invert(gemm, half, l, ldl);
-    invert(gemm, rest, last, ldl);
+    invert(gemm, half, l, lOffset, ldl);
+    invert(gemm, rest, l, last, ldl);
   }
 
   /** The first half of an order, in whole base cases. */
@@ -166,12 +175,18 @@ public final class Triangular {
    * together.
    */
   private static void solveBase(
-      Side side, boolean transpose, int n, int count, long l, long ldl, long b, long ldb) {
-    if (n == 0 || count == 0) {
-      return;
-    }
+      Side side,
+      boolean transpose,
+      int n,
+      int count,
+      MemorySegment l,
+      long lOffset,
+      long ldl,
+      MemorySegment b,
+      long bOffset,
+      long ldb) {
     float[] factor = new float[n * n];
-    MemorySegment lower = Matrices.view(l, n, n, ldl);
+    MemorySegment lower = Matrices.view(l, lOffset, n, n, ldl);
     boolean left = side == Side.LEFT;
     boolean down = left != transpose;
     for (int i = 0; i < n; i++) {
@@ -179,7 +194,7 @@ public final class Triangular {
         factor[down ? i * n + j : j * n + i] = lower.getAtIndex(FLOAT, i * ldl + j);
       }
     }
-    MemorySegment sides = Matrices.view(b, left ? n : count, left ? count : n, ldb);
+    MemorySegment sides = Matrices.view(b, bOffset, left ? n : count, left ? count : n, ldb);
     float[] strip = new float[n * STRIP];
     for (int from = 0; from < count; from += STRIP) {
       int width = Math.min(STRIP, count - from);
@@ -234,8 +249,8 @@ public final class Triangular {
    * Column by column: {@code x_i = -(sum of L[i,p] x_p) / L[i,i]} below {@code x_j = 1 / L[j,j]},
    * sums in double.
    */
-  private static void invertBase(int n, long l, long ldl) {
-    MemorySegment lower = Matrices.view(l, n, n, ldl);
+  private static void invertBase(int n, MemorySegment l, long lOffset, long ldl) {
+    MemorySegment lower = Matrices.view(l, lOffset, n, n, ldl);
     double[] inverse = new double[n * n];
     for (int j = 0; j < n; j++) {
       inverse[j * n + j] = 1.0 / lower.getAtIndex(FLOAT, j * ldl + j);

@@ -3,6 +3,7 @@ package org.quern.linalg;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.ByteOrder;
+import java.util.Objects;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.VectorSpecies;
 import org.quern.runtime.NativeViews;
@@ -17,6 +18,9 @@ import org.quern.runtime.NativeViews;
  *
  * <p>Every element of C is one chain of fused multiply-adds per block of {@link #DEPTH}, in
  * ascending k, wherever its tile lies. Splitting C among threads therefore changes no bit.
+ *
+ * <p>{@link #multiply} checks its memory once; the kernels below it take offsets in {@link
+ * NativeViews#base}, which each of them asks for itself, because only there the compiler knows it.
  */
 final class VectorGemmKernels implements GemmKernels {
   private static final VectorSpecies<Float> SPECIES = FloatVector.SPECIES_PREFERRED;
@@ -57,6 +61,12 @@ final class VectorGemmKernels implements GemmKernels {
 
   private static final int B_BLOCK = DEPTH * BLOCK;
 
+  /** No memory lies as far as this. */
+  private static final long FAR = 1L << 62;
+
+  /** Rows of B this many floats apart are packed, so that no offset overflows. */
+  private static final long FAR_ROWS = 1L << 28;
+
   @Override
   public long workspaceBytes() {
     return Float.BYTES * (long) (ROWS * DEPTH + B_BLOCK + ROWS * COLUMNS);
@@ -70,21 +80,30 @@ final class VectorGemmKernels implements GemmKernels {
       int n,
       int k,
       float alpha,
-      long a,
+      MemorySegment a,
+      long aOffset,
       long lda,
-      long b,
+      MemorySegment b,
+      long bOffset,
       long ldb,
       float beta,
-      long c,
+      MemorySegment c,
+      long cOffset,
       long ldc,
       long diagonal,
-      long workspace) {
+      MemorySegment workspace,
+      long workspaceOffset) {
     long aRow = transposeA ? 1 : lda;
     long aStep = transposeA ? lda : 1;
     long bColumn = transposeB ? ldb : 1;
     long bStep = transposeB ? 1 : ldb;
-    boolean bInPlace = WIDE && m < PACK_B_FROM && !transposeB;
-    long panel = workspace;
+    boolean bInPlace = WIDE && m < PACK_B_FROM && !transposeB && ldb < FAR_ROWS;
+    long aBytes = Matrices.bytes(transposeA ? k : m, transposeA ? m : k, lda);
+    long bBytes = Matrices.bytes(transposeB ? n : k, transposeB ? k : n, ldb);
+    long aAt = NativeViews.at(a, aOffset, aBytes);
+    long bAt = NativeViews.at(b, bOffset, bBytes);
+    long cAt = NativeViews.at(c, cOffset, Matrices.bytes(m, n, ldc));
+    long panel = NativeViews.at(workspace, workspaceOffset, workspaceBytes());
     long bBlock = panel + Float.BYTES * (long) ROWS * DEPTH;
     long tile = bBlock + Float.BYTES * (long) B_BLOCK;
 
@@ -98,11 +117,13 @@ final class VectorGemmKernels implements GemmKernels {
           int columns = Math.min(COLUMNS, width - j);
           if (!bInPlace || columns < COLUMNS) {
             pack(
-                b + Float.BYTES * ((j0 + j) * bColumn + k0 * bStep),
+                b,
+                bAt + Float.BYTES * ((j0 + j) * bColumn + k0 * bStep),
                 bColumn,
                 bStep,
                 columns,
                 depth,
+                workspace,
                 bBlock + Float.BYTES * (long) j * DEPTH,
                 COLUMNS);
           }
@@ -114,16 +135,18 @@ final class VectorGemmKernels implements GemmKernels {
           if (needed <= 0) {
             continue;
           }
-          long aSource = a + Float.BYTES * (i * aRow + k0 * aStep);
-          pack(aSource, aRow, aStep, rows, depth, panel, ROWS);
+          long aSource = aAt + Float.BYTES * (i * aRow + k0 * aStep);
+          pack(a, aSource, aRow, aStep, rows, depth, workspace, panel, ROWS);
           for (int j = 0; j < needed; j += COLUMNS) {
             int columns = Math.min(COLUMNS, width - j);
             boolean bDirect = bInPlace && columns == COLUMNS;
             tile(
                 depth,
+                workspace,
                 panel,
+                bDirect ? b : workspace,
                 bDirect
-                    ? b + Float.BYTES * (j0 + j + k0 * ldb)
+                    ? bAt + Float.BYTES * (j0 + j + k0 * ldb)
                     : bBlock + Float.BYTES * (long) j * DEPTH,
                 bDirect ? ldb : COLUMNS,
                 tile);
@@ -131,9 +154,11 @@ final class VectorGemmKernels implements GemmKernels {
                 rows,
                 columns,
                 alpha,
+                workspace,
                 tile,
                 keep,
-                c + Float.BYTES * (i * ldc + j0 + j),
+                c,
+                cAt + Float.BYTES * (i * ldc + j0 + j),
                 ldc,
                 diagonal + i - j0 - j);
           }
@@ -149,20 +174,27 @@ final class VectorGemmKernels implements GemmKernels {
    * One of the two strides is 1.
    */
   private static void pack(
-      long source, long lineStride, long step, int lines, int depth, long target, int width) {
+      MemorySegment source,
+      long sourceAt,
+      long lineStride,
+      long step,
+      int lines,
+      int depth,
+      MemorySegment target,
+      long targetAt,
+      int width) {
     if (depth == 0) {
       return;
     }
-    MemorySegment from =
-        NativeViews.of(source, Float.BYTES * ((lines - 1) * lineStride + (depth - 1) * step + 1));
-    MemorySegment to = NativeViews.of(target, (long) Float.BYTES * depth * width);
+    MemorySegment from = NativeViews.base(source);
+    MemorySegment to = NativeViews.base(target);
     if (lines < width) {
-      to.fill((byte) 0);
+      zero(target, targetAt, depth * width);
     }
     if (lineStride == 1) {
       for (int p = 0; p < depth; p++) {
-        long read = Float.BYTES * (p * step);
-        long write = Float.BYTES * ((long) p * width);
+        long read = sourceAt + Float.BYTES * (p * step);
+        long write = targetAt + Float.BYTES * ((long) p * width);
         int l = 0;
         for (; l <= lines - LANES; l += LANES) {
           FloatVector.fromMemorySegment(SPECIES, from, read + (long) Float.BYTES * l, ORDER)
@@ -183,27 +215,44 @@ final class VectorGemmKernels implements GemmKernels {
       int l = 0;
       for (; l <= lines - 2; l += 2) {
         // Two lines by two steps at a time: pairs move as one long, half the loads and stores.
-        long first = l * lineStride;
-        long second = first + lineStride;
+        long first = sourceAt + Float.BYTES * (l * lineStride);
+        long second = first + Float.BYTES * lineStride;
+        long write = targetAt + Float.BYTES * (long) l;
         int p = 0;
         for (; p <= depth - 2; p += 2) {
-          long x = from.get(PAIR, Float.BYTES * (first + p));
-          long y = from.get(PAIR, Float.BYTES * (second + p));
-          long at = Float.BYTES * ((long) p * width + l);
+          long x = from.get(PAIR, first + Float.BYTES * (long) p);
+          long y = from.get(PAIR, second + Float.BYTES * (long) p);
+          long at = write + Float.BYTES * ((long) p * width);
           to.set(PAIR, at, (x & LOW) | (y << 32));
           to.set(PAIR, at + Float.BYTES * (long) width, (x >>> 32) | (y & ~LOW));
         }
         if (p < depth) {
-          long at = (long) p * width + l;
-          to.setAtIndex(FLOAT, at, from.getAtIndex(FLOAT, first + p));
-          to.setAtIndex(FLOAT, at + 1, from.getAtIndex(FLOAT, second + p));
+          long at = write + Float.BYTES * ((long) p * width);
+          to.set(FLOAT, at, from.get(FLOAT, first + Float.BYTES * (long) p));
+          to.set(FLOAT, at + Float.BYTES, from.get(FLOAT, second + Float.BYTES * (long) p));
         }
       }
       if (l < lines) {
+        long read = sourceAt + Float.BYTES * (l * lineStride);
+        long write = targetAt + Float.BYTES * (long) l;
         for (int p = 0; p < depth; p++) {
-          to.setAtIndex(FLOAT, (long) p * width + l, from.getAtIndex(FLOAT, l * lineStride + p));
+          float x = from.get(FLOAT, read + Float.BYTES * (long) p);
+          to.set(FLOAT, write + Float.BYTES * ((long) p * width), x);
         }
       }
+    }
+  }
+
+  /** Not {@link MemorySegment#fill}, which takes a slice: where its type is unknown, an object. */
+  private static void zero(MemorySegment target, long at, int floats) {
+    MemorySegment to = NativeViews.base(target);
+    FloatVector zero = FloatVector.zero(SPECIES);
+    int i = 0;
+    for (; i <= floats - LANES; i += LANES) {
+      zero.intoMemorySegment(to, at + Float.BYTES * (long) i, ORDER);
+    }
+    for (; i < floats; i++) {
+      to.set(FLOAT, at + Float.BYTES * (long) i, 0);
     }
   }
 
@@ -212,13 +261,22 @@ final class VectorGemmKernels implements GemmKernels {
    * row + diagonal.
    */
   private static void update(
-      int rows, int columns, float alpha, long tile, float beta, long c, long ldc, long diagonal) {
-    MemorySegment from = NativeViews.of(tile, (long) Float.BYTES * ROWS * COLUMNS);
-    MemorySegment to = NativeViews.of(c, Float.BYTES * ((rows - 1) * ldc + columns));
+      int rows,
+      int columns,
+      float alpha,
+      MemorySegment workspace,
+      long tile,
+      float beta,
+      MemorySegment c,
+      long cAt,
+      long ldc,
+      long diagonal) {
+    MemorySegment from = NativeViews.base(workspace);
+    MemorySegment to = NativeViews.base(c);
     for (int r = 0; r < rows; r++) {
       int limit = (int) Math.min(columns, r + diagonal + 1);
-      long read = (long) Float.BYTES * r * COLUMNS;
-      long write = Float.BYTES * (r * ldc);
+      long read = tile + Float.BYTES * ((long) r * COLUMNS);
+      long write = cAt + Float.BYTES * (r * ldc);
       int j = 0;
       for (; j <= limit - LANES; j += LANES) {
         long at = write + (long) Float.BYTES * j;
@@ -246,17 +304,30 @@ final class VectorGemmKernels implements GemmKernels {
    * compiler keeps only locals in registers, and no more rows because it gives up on larger
    * methods.
    *
-   * @param aAddress packed panel of A, ROWS floats per step
-   * @param bAddress B, COLUMNS floats per step
+   * @param workspace holds the panel of A and the tile
+   * @param panel where the packed panel of A is, ROWS floats per step
+   * @param bSource holds B
+   * @param bAt where B is, COLUMNS floats per step
    * @param bStep floats between the steps of B
-   * @param tile ROWS x COLUMNS floats, contiguous
+   * @param tile where the tile is, ROWS x COLUMNS floats, contiguous
    */
-  private static void tile(int depth, long aAddress, long bAddress, long bStep, long tile) {
+  private static void tile(
+      int depth,
+      MemorySegment workspace,
+      long panel,
+      MemorySegment bSource,
+      long bAt,
+      long bStep,
+      long tile) {
+    MemorySegment a = NativeViews.base(workspace);
+    MemorySegment b = NativeViews.base(bSource);
+    // Bounds that the compiler knows spare the loop its checks, as no sum below overflows. The
+    // depth
+    // had better not be one of them: C2 unrolls a short loop until its registers do not suffice.
+    long aFrom = Objects.checkIndex(panel, FAR);
+    long bFrom = Objects.checkIndex(bAt, FAR);
     // With few registers a constant stride saves the one that would hold it.
-    long bStride = Float.BYTES * (WIDE ? bStep : COLUMNS);
-    MemorySegment a = NativeViews.of(aAddress, (long) Float.BYTES * depth * ROWS);
-    MemorySegment b =
-        NativeViews.of(bAddress, Float.BYTES * (depth == 0 ? 0 : (depth - 1) * bStep + COLUMNS));
+    long bStride = Float.BYTES * (WIDE ? Objects.checkIndex(bStep, FAR_ROWS) : COLUMNS);
     FloatVector zero = FloatVector.zero(SPECIES);
     FloatVector l0 = zero;
     FloatVector r0 = zero;
@@ -275,9 +346,10 @@ final class VectorGemmKernels implements GemmKernels {
     FloatVector l7 = zero;
     FloatVector r7 = zero;
     for (int p = 0; p < depth; p++) {
-      long at = (long) p * ROWS * Float.BYTES;
-      FloatVector left = FloatVector.fromMemorySegment(SPECIES, b, p * bStride, ORDER);
-      FloatVector right = FloatVector.fromMemorySegment(SPECIES, b, p * bStride + HALF, ORDER);
+      long at = aFrom + (long) p * ROWS * Float.BYTES;
+      long row = bFrom + p * bStride;
+      FloatVector left = FloatVector.fromMemorySegment(SPECIES, b, row, ORDER);
+      FloatVector right = FloatVector.fromMemorySegment(SPECIES, b, row + HALF, ORDER);
       FloatVector x = FloatVector.broadcast(SPECIES, a.get(FLOAT, at));
       l0 = x.fma(left, l0);
       r0 = x.fma(right, r0);
@@ -305,24 +377,23 @@ final class VectorGemmKernels implements GemmKernels {
         r7 = x.fma(right, r7);
       }
     }
-    MemorySegment sums = NativeViews.of(tile, (long) Float.BYTES * ROWS * COLUMNS);
-    l0.intoMemorySegment(sums, 0, ORDER);
-    r0.intoMemorySegment(sums, HALF, ORDER);
-    l1.intoMemorySegment(sums, 2 * HALF, ORDER);
-    r1.intoMemorySegment(sums, 3 * HALF, ORDER);
-    l2.intoMemorySegment(sums, 4 * HALF, ORDER);
-    r2.intoMemorySegment(sums, 5 * HALF, ORDER);
-    l3.intoMemorySegment(sums, 6 * HALF, ORDER);
-    r3.intoMemorySegment(sums, 7 * HALF, ORDER);
-    l4.intoMemorySegment(sums, 8 * HALF, ORDER);
-    r4.intoMemorySegment(sums, 9 * HALF, ORDER);
-    l5.intoMemorySegment(sums, 10 * HALF, ORDER);
-    r5.intoMemorySegment(sums, 11 * HALF, ORDER);
+    l0.intoMemorySegment(a, tile, ORDER);
+    r0.intoMemorySegment(a, tile + HALF, ORDER);
+    l1.intoMemorySegment(a, tile + 2 * HALF, ORDER);
+    r1.intoMemorySegment(a, tile + 3 * HALF, ORDER);
+    l2.intoMemorySegment(a, tile + 4 * HALF, ORDER);
+    r2.intoMemorySegment(a, tile + 5 * HALF, ORDER);
+    l3.intoMemorySegment(a, tile + 6 * HALF, ORDER);
+    r3.intoMemorySegment(a, tile + 7 * HALF, ORDER);
+    l4.intoMemorySegment(a, tile + 8 * HALF, ORDER);
+    r4.intoMemorySegment(a, tile + 9 * HALF, ORDER);
+    l5.intoMemorySegment(a, tile + 10 * HALF, ORDER);
+    r5.intoMemorySegment(a, tile + 11 * HALF, ORDER);
     if (WIDE) {
-      l6.intoMemorySegment(sums, 12 * HALF, ORDER);
-      r6.intoMemorySegment(sums, 13 * HALF, ORDER);
-      l7.intoMemorySegment(sums, 14 * HALF, ORDER);
-      r7.intoMemorySegment(sums, 15 * HALF, ORDER);
+      l6.intoMemorySegment(a, tile + 12 * HALF, ORDER);
+      r6.intoMemorySegment(a, tile + 13 * HALF, ORDER);
+      l7.intoMemorySegment(a, tile + 14 * HALF, ORDER);
+      r7.intoMemorySegment(a, tile + 15 * HALF, ORDER);
     }
   }
 }

@@ -80,30 +80,14 @@ public final class NativeViews {
   }
 
   /**
-   * A view of memory at an address that has been checked, for kernels that address by number. Where
-   * native access is not enabled the JDK warns once, or refuses and names the flag that permits it.
-   *
-   * @throws IllegalCallerException where the JVM denies native access to this module
-   */
-  public static MemorySegment of(long address, long bytes) {
-    return ENABLED
-        ? SPACE.asSlice(address, bytes)
-        : MemorySegment.ofAddress(address).reinterpret(bytes);
-  }
-
-  /**
-   * Gives {@link #exact}, {@link #of} and the methods of the JDK behind them a call profile. A long
-   * loop makes C2 compile a kernel after a handful of calls, and what has no profile by then is not
-   * inlined: the view would be allocated by a call, and of unknown type again, for the rest of the
-   * process.
+   * Gives {@link #exact} and the methods of the JDK behind it a call profile. A long loop makes C2
+   * compile a kernel after a handful of calls, and what has no profile by then is not inlined: the
+   * view would be allocated by a call, and of unknown type again, for the rest of the process.
    */
   static void train() {
     MemorySegment segment = SPACE.asSlice(0, ENABLED ? 64 : 0);
     for (int i = 0; i < TRAINING_CALLS; i++) {
       exact(segment);
-      if (ENABLED) {
-        of(0, 64);
-      }
     }
   }
 

@@ -24,7 +24,7 @@ import org.quern.runtime.ChildJvm;
 import org.quern.runtime.Tier;
 
 /** Conversions against exact rational rounding, once per tier that the machine has. */
-class ConversionsTest {
+class ConversionsContractTest {
   private static final DType[] NARROW = {DType.F16, DType.BF16};
 
   static EnumSet<Tier> tiers() {

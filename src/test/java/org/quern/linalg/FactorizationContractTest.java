@@ -21,7 +21,7 @@ import org.quern.runtime.Tier;
  * Residuals of the Cholesky factorization, of triangular solves and of inverses, formed in double
  * precision.
  */
-class FactorizationTest {
+class FactorizationContractTest {
   private static final ValueLayout.OfFloat FLOAT = ValueLayout.JAVA_FLOAT;
   private static final int[] SIZES = {0, 1, 2, 3, 31, 32, 33, 64, 65, 97, 130, 257};
   private static final double UNIT = 0x1p-24;
