@@ -2,6 +2,7 @@ package org.quern.prune;
 
 import static jdk.incubator.vector.VectorOperators.LT;
 import static jdk.incubator.vector.VectorOperators.UGE;
+import static jdk.incubator.vector.VectorOperators.ULT;
 import static jdk.incubator.vector.VectorOperators.UMAX;
 
 import java.lang.foreign.MemorySegment;
@@ -148,6 +149,7 @@ final class VectorScores {
     long cellsAt = NativeViews.at(scratchIn, cells, VectorCells.doubleAt(0, vectors));
     long listAt = NativeViews.at(scratchIn, list, bytes + VectorCells.BYTES);
     IntVector largest = IntVector.zero(VectorCells.I);
+    int width = high - low;
     long end = listAt;
     int below = 0;
     for (int i = 0, count = Math.min(vectors, VectorCells.MOST); i < count; i++) {
@@ -155,7 +157,8 @@ final class VectorScores {
       IntVector score = score(w, wAt + at, g, gAt + at, scratch, cAt + at).reinterpretAsInts();
       largest = largest.lanewise(UMAX, score);
       VectorMask<Integer> isBelow = score.compare(LT, low);
-      VectorMask<Integer> isInside = score.compare(LT, high).andNot(isBelow);
+      // Unsigned, so that what lies below is far above: one comparison instead of three mask steps.
+      VectorMask<Integer> isInside = score.sub(low).compare(ULT, width);
       long belowBits = isBelow.toLong();
       long insideBits = isInside.toLong();
       VectorCells.set(scratch, cellsAt, i, belowBits, insideBits);

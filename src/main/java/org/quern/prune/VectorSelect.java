@@ -3,6 +3,7 @@ package org.quern.prune;
 import static java.lang.foreign.ValueLayout.JAVA_INT;
 import static jdk.incubator.vector.VectorOperators.EQ;
 import static jdk.incubator.vector.VectorOperators.LT;
+import static jdk.incubator.vector.VectorOperators.ULT;
 
 import java.lang.foreign.MemorySegment;
 import jdk.incubator.vector.IntVector;
@@ -152,6 +153,7 @@ final class VectorSelect {
     MemorySegment scratch = NativeViews.base(scratchIn);
     long from = NativeViews.at(scratchIn, fromOffset, (long) n * Integer.BYTES);
     long to = NativeViews.at(scratchIn, toOffset, (long) n * Integer.BYTES + VectorCells.BYTES);
+    int width = high - low;
     int less = 0;
     int kept = 0;
     int whole = n / VectorCells.LANES * VectorCells.LANES;
@@ -160,7 +162,7 @@ final class VectorSelect {
           IntVector.fromMemorySegment(
               VectorCells.I, scratch, from + (long) i * Integer.BYTES, VectorCells.LE);
       VectorMask<Integer> below = score.compare(LT, low);
-      VectorMask<Integer> keep = score.compare(LT, high).andNot(below);
+      VectorMask<Integer> keep = score.sub(low).compare(ULT, width);
       score
           .compress(keep)
           .intoMemorySegment(scratch, to + (long) kept * Integer.BYTES, VectorCells.LE);
