@@ -210,28 +210,35 @@ final class VectorSelect {
    * @param equalCells of the list
    */
   static void select(
-      MemorySegment scratch,
+      MemorySegment scratchIn,
       int words,
       long cells,
       int count,
       long lessCells,
       long equalCells,
       int ties,
-      MemorySegment bits,
+      MemorySegment bitsIn,
       long bitsOffset) {
+    MemorySegment scratch = NativeViews.base(scratchIn);
+    MemorySegment bits = NativeViews.base(bitsIn);
+    long bitsAt = NativeViews.at(bitsIn, bitsOffset, (long) words * Long.BYTES);
+    long cellsAt = NativeViews.at(scratchIn, cells, 2L * words * Long.BYTES);
+    long listBytes = VectorCells.bytes(Math.ceilDiv(count, Long.SIZE) * Long.SIZE);
+    long lessAt = NativeViews.at(scratchIn, lessCells, listBytes);
+    long equalAt = NativeViews.at(scratchIn, equalCells, listBytes);
     int left = ties;
     // A window of 64 marks of the list, of which `ready` are still to be placed.
     long window = 0;
     int ready = 0;
     int next = 0;
     for (int i = 0, end = Math.min(words, VectorCells.MOST); i < end; i++) {
-      long inside = VectorCells.secondWord(scratch, cells, i);
-      long word = VectorCells.firstWord(scratch, cells, i);
+      long inside = VectorCells.secondWord(scratch, cellsAt, i);
+      long word = VectorCells.firstWord(scratch, cellsAt, i);
       int wanted = Long.bitCount(inside);
       long marks = window;
       if (wanted > ready) {
-        long more = VectorCells.word(scratch, lessCells, next);
-        long equal = VectorCells.word(scratch, equalCells, next);
+        long more = VectorCells.word(scratch, lessAt, next);
+        long equal = VectorCells.word(scratch, equalAt, next);
         int rest = count - next * Long.SIZE;
         if (rest < Long.SIZE) {
           more &= (1L << rest) - 1;
@@ -249,8 +256,7 @@ final class VectorSelect {
         window >>>= wanted;
         ready -= wanted;
       }
-      bits.set(
-          VectorCells.WORD, bitsOffset + (long) i * Long.BYTES, word | Long.expand(marks, inside));
+      bits.set(VectorCells.WORD, bitsAt + (long) i * Long.BYTES, word | Long.expand(marks, inside));
     }
   }
 
@@ -264,40 +270,51 @@ final class VectorSelect {
    * {@link VectorScores#runsOf4}.
    */
   static void ranksOf4(
-      MemorySegment scratch,
+      MemorySegment scratchIn,
       int words,
       long cells,
       long cellStride,
       int prune,
-      MemorySegment bits,
+      MemorySegment bitsIn,
       long bitsOffset) {
+    long bytes = (long) words * Long.BYTES;
+    MemorySegment scratch = NativeViews.base(scratchIn);
+    MemorySegment bits = NativeViews.base(bitsIn);
+    long bitsAt = NativeViews.at(bitsIn, bitsOffset, bytes);
+    long cellsAt =
+        NativeViews.at(scratchIn, cells, cellStride + VectorCells.bytes(words * Long.SIZE));
     for (int i = 0, end = Math.min(words, VectorCells.MOST); i < end; i++) {
-      long before1 = VectorCells.word(scratch, cells, i);
-      long before2 = VectorCells.word(scratch, cells + cellStride, i);
+      long before1 = VectorCells.word(scratch, cellsAt, i);
+      long before2 = VectorCells.word(scratch, cellsAt + cellStride, i);
       // Score i + 3 is score i - 1, and it comes before score i where that does not come before it.
       long before3 = ~(before1 << 1 & 0xEEEEEEEEEEEEEEEEL | before1 >>> 3 & 0x1111111111111111L);
       long half = before1 ^ before2;
       long ones = half ^ before3;
       long twos = before1 & before2 | half & before3;
-      bits.set(
-          VectorCells.WORD, bitsOffset + (long) i * Long.BYTES, rankBelow(prune, ones, twos, 0));
+      bits.set(VectorCells.WORD, bitsAt + (long) i * Long.BYTES, rankBelow(prune, ones, twos, 0));
     }
   }
 
   /** As {@link #ranksOf4} for runs of eight. */
   static void ranksOf8(
-      MemorySegment scratch,
+      MemorySegment scratchIn,
       int words,
       long cells,
       long cellStride,
       int prune,
-      MemorySegment bits,
+      MemorySegment bitsIn,
       long bitsOffset) {
+    long bytes = (long) words * Long.BYTES;
+    MemorySegment scratch = NativeViews.base(scratchIn);
+    MemorySegment bits = NativeViews.base(bitsIn);
+    long bitsAt = NativeViews.at(bitsIn, bitsOffset, bytes);
+    long cellsAt =
+        NativeViews.at(scratchIn, cells, 3 * cellStride + VectorCells.bytes(words * Long.SIZE));
     for (int i = 0, end = Math.min(words, VectorCells.MOST); i < end; i++) {
-      long before1 = VectorCells.word(scratch, cells, i);
-      long before2 = VectorCells.word(scratch, cells + cellStride, i);
-      long before3 = VectorCells.word(scratch, cells + 2 * cellStride, i);
-      long before4 = VectorCells.word(scratch, cells + 3 * cellStride, i);
+      long before1 = VectorCells.word(scratch, cellsAt, i);
+      long before2 = VectorCells.word(scratch, cellsAt + cellStride, i);
+      long before3 = VectorCells.word(scratch, cellsAt + 2 * cellStride, i);
+      long before4 = VectorCells.word(scratch, cellsAt + 3 * cellStride, i);
       long before7 = ~(before1 << 1 & 0xFEFEFEFEFEFEFEFEL | before1 >>> 7 & 0x0101010101010101L);
       long before6 = ~(before2 << 2 & 0xFCFCFCFCFCFCFCFCL | before2 >>> 6 & 0x0303030303030303L);
       long before5 = ~(before3 << 3 & 0xF8F8F8F8F8F8F8F8L | before3 >>> 5 & 0x0707070707070707L);
@@ -315,9 +332,7 @@ final class VectorSelect {
       long twos = half ^ carry3;
       long fours = carry1 & carry2 | half & carry3;
       bits.set(
-          VectorCells.WORD,
-          bitsOffset + (long) i * Long.BYTES,
-          rankBelow(prune, ones, twos, fours));
+          VectorCells.WORD, bitsAt + (long) i * Long.BYTES, rankBelow(prune, ones, twos, fours));
     }
   }
 
