@@ -138,6 +138,22 @@ final class VectorCells {
         | Long.compress(memory.get(WORD, at + Long.BYTES), wanted) << Integer.SIZE;
   }
 
+  /** Clears the double cells of columns {@code 64 word} to {@code 64 word + 63}. */
+  static void clearDouble(MemorySegment memory, long cells, int word) {
+    memory.set(WORD, cells + 2L * word * Long.BYTES, 0);
+    memory.set(WORD, cells + (2L * word + 1) * Long.BYTES, 0);
+  }
+
+  /** Fills {@code n} floats, rounded up to whole vectors. */
+  static void fill(MemorySegment memoryIn, long offset, float value, int n) {
+    int vectors = Math.ceilDiv(n, LANES);
+    MemorySegment memory = NativeViews.base(memoryIn);
+    long at = NativeViews.at(memoryIn, offset, (long) vectors * BYTES);
+    for (int i = 0, end = Math.min(vectors, MOST); i < end; i++) {
+      FloatVector.broadcast(F, value).intoMemorySegment(memory, at + (long) i * BYTES, LE);
+    }
+  }
+
   /** The selection bits of vector {@code i} of a row, in the low bits. */
   static long lanes(MemorySegment bits, long offset, int i) {
     if (LANES == 16) {

@@ -1,6 +1,5 @@
 package org.quern.prune;
 
-import static java.lang.foreign.ValueLayout.JAVA_FLOAT;
 import static java.lang.foreign.ValueLayout.JAVA_FLOAT_UNALIGNED;
 import static java.lang.foreign.ValueLayout.JAVA_SHORT_UNALIGNED;
 
@@ -82,24 +81,30 @@ final class VectorPruneKernels implements PruneKernels {
   }
 
   /**
-   * Fills the row of c, ones where the score has none, and zeroes an absent g: once per range of
-   * rows.
+   * Fills the row of c, ones where the score has none, and zeroes an absent g, the padding, and the
+   * cells behind the last column, which no pass writes: once per range of rows.
    */
   private static void prepare(Operands o, MemorySegment scratch) {
     int n = o.n;
-    for (long at = 0; at < list(n); at += Float.BYTES) {
-      scratch.set(JAVA_FLOAT, at, 0);
-    }
-    for (long at = cells(n, 0); at < cells(n, 4); at += Long.BYTES) {
-      scratch.set(VectorCells.WORD, at, 0);
-    }
-    if (o.method == Method.MAGNITUDE || o.halfProducts) {
-      for (int j = 0; j < n; j++) {
-        scratch.set(JAVA_FLOAT, cRow(n) + (long) j * Float.BYTES, 1f);
-      }
-    } else if (o.method.usesActivations()) {
+    clearTail(scratch, 0, n);
+    clearTail(scratch, gRow(n), n);
+    clearTail(scratch, cRow(n), n);
+    boolean ones = o.method == Method.MAGNITUDE || o.halfProducts;
+    if (o.method.usesActivations() && !ones) {
       MemorySegment.copy(o.c, 0, scratch, cRow(n), (long) n * Float.BYTES);
+    } else {
+      VectorCells.fill(scratch, cRow(n), ones ? 1 : 0, n);
     }
+    if (!o.method.usesGradients() || o.halfProducts) {
+      VectorCells.fill(scratch, gRow(n), 0, n);
+    }
+    VectorCells.clearDouble(scratch, cells(n, 0), padded(n) / Long.SIZE - 1);
+  }
+
+  /** Zeroes the last vector of a row of scratch, and of the last strip that is copied to it. */
+  private static void clearTail(MemorySegment scratch, long row, int n) {
+    VectorCells.fill(scratch, row + (long) (n / LANES * LANES) * Float.BYTES, 0, LANES);
+    VectorCells.fill(scratch, row + (long) (n % STRIP / LANES * LANES) * Float.BYTES, 0, LANES);
   }
 
   /**

@@ -380,6 +380,29 @@ class PruneContractTest {
     }
   }
 
+  @ParameterizedTest
+  @MethodSource("tiers")
+  void aWorkspaceCarriesNothingFromOneLayerToTheNext(Tier tier) {
+    Random random = new Random(23);
+    try (Arena arena = Arena.ofShared();
+        PruneWorkspace workspace = new PruneWorkspace()) {
+      for (int round = 0; round < 60; round++) {
+        int n = COLUMNS[random.nextInt(COLUMNS.length)];
+        Method method = Method.values()[random.nextInt(Method.values().length)];
+        DType wType = TYPES[random.nextInt(TYPES.length)];
+        DType gType = TYPES[random.nextInt(TYPES.length)];
+        Layer layer = layer(arena, random, Values.NORMAL, 5, n, wType, gType);
+        List<Pattern> patterns = patterns(n);
+        Pattern pattern = patterns.get(random.nextInt(patterns.size()));
+        Pruner pruner = Pruner.builder().method(method).pattern(pattern).tier(tier).build();
+        boolean[][] expected = expected(layer, method, pattern);
+        pruner.prune("layer", layer.w, layer.statistics(), workspace);
+        String what = tier + " round " + round + " n " + n + " " + method + " " + pattern;
+        assertPruned(what, layer, layer.w, expected);
+      }
+    }
+  }
+
   @Test
   void tiersAgreeBitForBit() {
     Random random = new Random(99);
