@@ -103,8 +103,8 @@ final class VectorPruneKernels implements PruneKernels {
 
   /** Zeroes the last vector of a row of scratch, and of the last strip that is copied to it. */
   private static void clearTail(MemorySegment scratch, long row, int n) {
-    VectorCells.fill(scratch, row + (long) (n / LANES * LANES) * Float.BYTES, 0, LANES);
-    VectorCells.fill(scratch, row + (long) (n % STRIP / LANES * LANES) * Float.BYTES, 0, LANES);
+    VectorCells.fill(scratch, row + (long) (n / LANES) * VectorCells.BYTES, 0, LANES);
+    VectorCells.fill(scratch, row + (long) (n % STRIP / LANES) * VectorCells.BYTES, 0, LANES);
   }
 
   /**
