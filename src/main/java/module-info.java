@@ -12,6 +12,8 @@ module org.quern {
   requires static de.siegmar.fastcsv;
   requires static info.picocli;
   requires static me.tongfei.progressbar;
+  requires static org.bytedeco.javacpp;
+  requires static org.bytedeco.openblas;
   requires static transitive org.jspecify;
 
   exports org.quern;

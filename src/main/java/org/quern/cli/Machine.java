@@ -5,6 +5,7 @@ import java.lang.management.ManagementFactory;
 import java.util.LinkedHashMap;
 import java.util.Locale;
 import java.util.Map;
+import org.quern.linalg.Gemm;
 import org.quern.runtime.Capabilities;
 
 /** Facts about the machine and the JVM, for the reports. */
@@ -25,6 +26,7 @@ final class Machine {
     facts.put("Vector width", capabilities.vectorBits() + " bits");
     facts.put("Memory", gibibytes(system.getTotalMemorySize()));
     facts.put("Java heap limit", gibibytes(Runtime.getRuntime().maxMemory()));
+    facts.put("Products", Gemm.library());
     return facts;
   }
 

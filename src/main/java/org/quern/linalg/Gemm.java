@@ -2,6 +2,7 @@ package org.quern.linalg;
 
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.lang.invoke.MethodHandle;
 import java.lang.ref.Reference;
 import java.util.EnumSet;
 import java.util.Set;
@@ -16,11 +17,15 @@ import org.quern.tensor.Tensor;
 /**
  * Single-precision matrix products on native memory, row-major with explicit row strides.
  *
+ * <p>Where no tier is demanded and OpenBLAS is on the path (see {@link #library}), it computes: it
+ * is up to 1.3 times as fast as the vector tier. Where a tier is demanded, Quern's own kernels
+ * compute.
+ *
  * <p>An instance holds the packing memory of its threads; on one thread the vector tier allocates
  * nothing per call. It serves one call at a time; its memory lives as long as the arena that it was
- * created in. Results are the same bits for any number of threads: work is split over elements of
- * C, never over the sum. With more than one thread, the arena and all matrices must be open to each
- * of them, as those of {@link Arena#ofShared} are.
+ * created in. Results of Quern's own kernels are the same bits for any number of threads: work is
+ * split over elements of C, never over the sum. With more than one thread, the arena and all
+ * matrices must be open to each of them, as those of {@link Arena#ofShared} are.
  *
  * <p>C must not overlap A or B; blocks of one matrix that share no element do not overlap. NaN and
  * infinity propagate as in the formula, also where {@code alpha = 0}; C is not read where {@code
@@ -42,17 +47,29 @@ public final class Gemm {
   private final MemorySegment workspace;
   private final long workspaceStride;
 
-  private Gemm(Arena arena, int threads, Tier tier) {
+  private Gemm(Arena arena, int threads, Tier tier, @Nullable MethodHandle library) {
     this.tier = tier;
     this.threads = threads;
-    this.kernels = tier == Tier.VECTOR ? new VectorGemmKernels() : new ScalarGemmKernels();
+    GemmKernels own = tier == Tier.VECTOR ? new VectorGemmKernels() : new ScalarGemmKernels();
+    this.kernels = library == null ? own : new OpenBlasGemmKernels(library, own);
     this.workspaceStride = (kernels.workspaceBytes() + 63) / 64 * 64;
     this.workspace = arena.allocate(Math.max(1, threads * workspaceStride), Tensor.ALIGNMENT);
   }
 
-  /** Products on the best tier of this machine; see {@link #create(Arena, int, Tier)}. */
+  /** The fastest products of this machine; see {@link #create(Arena, int, Tier)}. */
   public static Gemm create(Arena arena, int threads) {
     return create(arena, threads, null);
+  }
+
+  /**
+   * What computes where no tier is demanded, in one line: OpenBLAS and its version, or why not. It
+   * takes {@code org.bytedeco:openblas} and its natives on the path and native access; {@code
+   * -Dquern.openblas=false} switches it off. Loading it sets OpenBLAS to one thread for the
+   * process.
+   */
+  public static String library() {
+    OpenBlas found = OpenBlas.get();
+    return found.product() == null ? "own kernels; OpenBLAS " + found.status() : found.status();
   }
 
   /**
@@ -61,7 +78,8 @@ public final class Gemm {
    * @param arena gives the packing memory, about 600 KB per thread
    * @param threads greatest number of threads of a product, at least 1; with more than 1 a product
    *     that is split may throw WrongThreadException on memory of a confined arena
-   * @param tier the tier to use, or null for the best
+   * @param tier the tier to use, or null for the best, and for OpenBLAS where it is there and
+   *     {@link Capabilities#TIER_PROPERTY} demands no tier
    * @throws IllegalArgumentException where {@code threads < 1}
    * @throws IllegalStateException where the tier cannot run here
    */
@@ -70,10 +88,13 @@ public final class Gemm {
       throw new IllegalArgumentException("threads: expected at least 1, got " + threads);
     }
     Set<Tier> offered = EnumSet.of(Tier.SCALAR, Tier.VECTOR);
-    return new Gemm(arena, threads, Capabilities.get().choose(offered, tier));
+    Capabilities capabilities = Capabilities.get();
+    boolean free = tier == null && capabilities.forced() == null;
+    return new Gemm(
+        arena, threads, capabilities.choose(offered, tier), free ? OpenBlas.get().product() : null);
   }
 
-  /** The tier that computes. */
+  /** The tier that computes whatever OpenBLAS does not. */
   public Tier tier() {
     return tier;
   }
