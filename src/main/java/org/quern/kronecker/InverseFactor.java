@@ -1,6 +1,7 @@
 package org.quern.kronecker;
 
 import java.lang.foreign.Arena;
+import java.util.Map;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
 import org.quern.runtime.Tier;
@@ -94,4 +95,22 @@ public abstract class InverseFactor {
 
   /** Makes J the symmetric matrix in {@code j}, d x d of F32 or F64. */
   public abstract void fromDense(Tensor j);
+
+  /** Writes the diagonal of J into {@code out}, d of F32 or F64. */
+  public abstract void diagonal(Tensor out);
+
+  /**
+   * Copies of everything that later calls depend on, by short names, in memory of {@code arena}: a
+   * factor that was created alike and takes them by {@link #restore} goes on bit for bit as this
+   * one.
+   */
+  public abstract Map<String, Tensor> state(Arena arena);
+
+  /**
+   * Takes what {@link #state} gave.
+   *
+   * @throws IllegalArgumentException where a tensor is missing or of another shape; the factor is
+   *     then as before
+   */
+  public abstract void restore(Map<String, Tensor> state);
 }

@@ -1,6 +1,7 @@
 package org.quern.kronecker;
 
 import java.lang.foreign.Arena;
+import java.util.Map;
 import org.quern.tensor.Tensor;
 
 /** A factor that keeps every element. */
@@ -136,5 +137,33 @@ final class SymmetricFactor extends InverseFactor {
         j[r * d + k] = in.getDouble(r, k);
       }
     }
+  }
+
+  @Override
+  public void diagonal(Tensor out) {
+    for (int r = 0; r < d; r++) {
+      out.setDouble(j[r * d + r], r);
+    }
+  }
+
+  @Override
+  public Map<String, Tensor> state(Arena arena) {
+    return Map.of(
+        "j",
+        Tensor.copyOf(arena, j, d, d),
+        "s",
+        Tensor.copyOf(arena, new double[] {quadraticForm}, 1));
+  }
+
+  @Override
+  public void restore(Map<String, Tensor> state) {
+    Tensor saved = state.get("j");
+    Tensor s = state.get("s");
+    if (saved == null || s == null || saved.rank() != 2 || saved.dim(0) != d) {
+      throw new IllegalArgumentException(
+          "state: expected j of [" + d + ", " + d + "] and s, got " + state);
+    }
+    fromDense(saved);
+    quadraticForm = s.getDouble(0);
   }
 }
