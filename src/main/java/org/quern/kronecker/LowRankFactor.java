@@ -489,8 +489,9 @@ public final class LowRankFactor extends InverseFactor {
   }
 
   /**
-   * Makes J the matrix in {@code j} but for eigenvalues of I - J that may be dropped; O(d^3), by
-   * {@link SymmetricEigen}. The number of columns grows where the tolerance demands it.
+   * Makes J the matrix in {@code j} but for eigenvalues of I - J that may be dropped or are within
+   * the rounding of single-precision elements; O(d^3), by {@link SymmetricEigen}. The number of
+   * columns grows where the tolerance demands it.
    *
    * @throws IllegalArgumentException where {@code j} has an eigenvalue above 1, which no update
    *     brings about, or holds a NaN or an infinity; J is then as before
@@ -510,11 +511,13 @@ public final class LowRankFactor extends InverseFactor {
       throw new IllegalArgumentException(
           "j: expected eigenvalues of at most 1, got " + (1 - values[d - 1]));
     }
+    // What elements rounded to single precision bring about.
+    double noise = 0x1p-23 * Math.sqrt(d);
     int needed = 0;
     int kept = 0;
     for (double value : values) {
-      needed += value > Math.max(NEGLIGIBLE, storage.tolerance()) ? 1 : 0;
-      kept += value > NEGLIGIBLE ? 1 : 0;
+      needed += value > Math.max(noise, storage.tolerance()) ? 1 : 0;
+      kept += value > noise ? 1 : 0;
     }
     reset();
     int least = Math.min(greatestCapacity(d), Math.ceilDiv(3 * needed, 2));
