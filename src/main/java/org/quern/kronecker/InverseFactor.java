@@ -1,9 +1,12 @@
 package org.quern.kronecker;
 
 import java.lang.foreign.Arena;
+import java.util.Arrays;
+import java.util.Map;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
 import org.quern.runtime.Tier;
+import org.quern.tensor.DType;
 import org.quern.tensor.Tensor;
 
 /**
@@ -25,33 +28,63 @@ public abstract class InverseFactor {
     RESET
   }
 
-  /** The identity of dimension {@code d} on the best tier. */
+  /** The identity of dimension {@code d} on the best tier and one thread. */
   public static InverseFactor create(
       Arena arena, int d, Storage storage, UpdateRule rule, double gamma) {
     return create(arena, d, storage, rule, gamma, null);
   }
 
+  /** As {@link #create(Arena, int, Storage, UpdateRule, double, int, Tier)}, on one thread. */
+  public static InverseFactor create(
+      Arena arena, int d, Storage storage, UpdateRule rule, double gamma, @Nullable Tier tier) {
+    return create(arena, d, storage, rule, gamma, 1, tier);
+  }
+
   /**
    * The identity of dimension {@code d}.
    *
-   * @param arena gives the memory
+   * @param arena gives the memory, {@link #bytes} of it; open to all threads where there are more
+   *     than one
    * @param d dimension, at least 1
    * @param storage how J is kept
    * @param rule what a vector does to J; {@link Storage.LowRank} demands {@link UpdateRule#CODE}
    * @param gamma momentum, in (0, 1]
+   * @param threads greatest number of threads, at least 1; changes no result
    * @param tier the tier to use, or null for the best
    * @throws IllegalArgumentException where an argument is out of its range, or the storage cannot
    *     keep the rule
    * @throws IllegalStateException where the tier cannot run here
    */
   public static InverseFactor create(
-      Arena arena, int d, Storage storage, UpdateRule rule, double gamma, @Nullable Tier tier) {
-    return new SymmetricFactor(arena, d, storage, rule, gamma);
+      Arena arena,
+      int d,
+      Storage storage,
+      UpdateRule rule,
+      double gamma,
+      int threads,
+      @Nullable Tier tier) {
+    if (d < 1) {
+      throw new IllegalArgumentException("d: expected at least 1, got " + d);
+    }
+    if (!(gamma > 0 && gamma <= 1)) {
+      throw new IllegalArgumentException("gamma: expected one in (0, 1], got " + gamma);
+    }
+    if (threads < 1) {
+      throw new IllegalArgumentException("threads: expected at least 1, got " + threads);
+    }
+    if (storage instanceof Storage.LowRank && rule != UpdateRule.CODE) {
+      throw new IllegalArgumentException(
+          "rule: expected CODE, which alone keeps I - J of low rank, got " + rule);
+    }
+    return new SymmetricFactor(arena, d, storage, rule, gamma, threads, tier);
   }
 
   /** Bytes that a factor of dimension {@code d} takes, work memory included. */
   public static long bytes(int d, Storage storage) {
-    return 4L * d * d;
+    if (d < 1) {
+      throw new IllegalArgumentException("d: expected at least 1, got " + d);
+    }
+    return SymmetricFactor.bytesOf(d, storage);
   }
 
   /** The dimension d. */
@@ -94,4 +127,41 @@ public abstract class InverseFactor {
 
   /** Makes J the symmetric matrix in {@code j}, d x d of F32 or F64. */
   public abstract void fromDense(Tensor j);
+
+  /**
+   * All that determines the factor, bit by bit: one that {@link #restore restores} it and goes on
+   * equals one that never stopped.
+   *
+   * @param arena gives the memory of the tensors, which are copies
+   * @return tensors by name, in a fixed order
+   */
+  public abstract Map<String, Tensor> state(Arena arena);
+
+  /**
+   * Takes over the state of a factor of the same dimension, storage, rule and momentum.
+   *
+   * @param state what {@link #state} gave, possibly written to a file and read in between
+   * @throws IllegalArgumentException where a tensor is missing, of another type or of another
+   *     shape; the factor is then as before
+   */
+  public abstract void restore(Map<String, Tensor> state);
+
+  /**
+   * A tensor of a state.
+   *
+   * @param shape the shape expected; an extent of -1 stands for any
+   * @throws IllegalArgumentException where it is missing or another one, naming it
+   */
+  static Tensor stateTensor(Map<String, Tensor> state, String name, DType type, long... shape) {
+    Tensor tensor = state.get(name);
+    boolean fits = tensor != null && tensor.type() == type && tensor.rank() == shape.length;
+    for (int i = 0; fits && i < shape.length; i++) {
+      fits = shape[i] == -1 || tensor.dim(i) == shape[i];
+    }
+    if (tensor == null || !fits || !tensor.isContiguous()) {
+      throw new IllegalArgumentException(
+          "state: expected " + name + " " + type + Arrays.toString(shape) + ", got " + tensor);
+    }
+    return tensor;
+  }
 }

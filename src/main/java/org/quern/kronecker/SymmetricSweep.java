@@ -1,0 +1,389 @@
+package org.quern.kronecker;
+
+import static java.lang.foreign.ValueLayout.JAVA_FLOAT;
+import static org.quern.kronecker.SymmetricKernels.TILE;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.ref.Reference;
+import org.quern.runtime.NativeViews;
+import org.quern.runtime.Parallel;
+import org.quern.runtime.Tier;
+import org.quern.tensor.Conversions;
+import org.quern.tensor.DType;
+import org.quern.tensor.Tensor;
+
+/**
+ * One pass over the tiles of a symmetric matrix S in place:
+ *
+ * <pre>{@code
+ * S <- p S + c I + sum over t of weight_t y_t y_t'   and   w = S v
+ * }</pre>
+ *
+ * Rows of tiles are split into groups of equal area by the dimension alone; every group sums into a
+ * vector of its own, and the vectors are added in order, so that the result does not depend on the
+ * number of threads. Tiles of a 16-bit type, and those at the edge of a full matrix, are worked on
+ * in a scratch tile of floats; what is multiplied is the value as stored.
+ *
+ * <p>Holds all work memory: a number of vectors of whole tiles, zero beyond d, numbered from 0, and
+ * the terms. Nothing is allocated per pass.
+ */
+final class SymmetricSweep {
+  /** Below this dimension one group does all. */
+  private static final int SPLIT_FROM = 512;
+
+  private static final int MOST_GROUPS = 16;
+  private static final int BLOCKS_PER_GROUP = 4;
+  private static final long TILE_FLOATS = (long) TILE * TILE;
+  private static final long TILE_BYTES = Float.BYTES * TILE_FLOATS;
+
+  final SymmetricKernels kernels;
+  final Tier tier;
+
+  /** The vectors, the terms, and the memory of the groups. */
+  final MemorySegment work;
+
+  /** The dimension in whole tiles. */
+  final int padded;
+
+  private final int d;
+  private final int blocks;
+  private final SymmetricMatrix.Layout layout;
+  private final Tensor matrix;
+  private final int threads;
+  private final int groups;
+  private final Parallel.RangeBody body = (from, to, worker) -> sweep((int) from);
+
+  private final long vectorBytes;
+  private final long plain;
+  private final long signed;
+  private final long zeros;
+  private final long group;
+  private final long groupBytes;
+  private final long partials;
+  private final long scratch;
+
+  // The pass under way.
+  private double p;
+  private double c;
+  private int terms;
+  private boolean update;
+  private boolean multiply;
+  private int v;
+
+  SymmetricSweep(
+      Arena arena,
+      int d,
+      SymmetricMatrix.Layout layout,
+      Tensor matrix,
+      int terms,
+      int vectors,
+      int threads,
+      Tier tier) {
+    this.d = d;
+    this.blocks = blocks(d);
+    this.padded = blocks * TILE;
+    this.layout = layout;
+    this.matrix = matrix;
+    this.threads = threads;
+    this.tier = tier;
+    this.kernels = ScalarSymmetricKernels.INSTANCE;
+    this.groups = groups(d);
+    this.vectorBytes = (long) padded * Float.BYTES;
+    this.plain = vectors * vectorBytes;
+    this.signed = plain + terms * vectorBytes;
+    this.zeros = signed + terms * vectorBytes;
+    this.group = zeros + (long) TILE * Float.BYTES;
+    this.partials = (long) padded * Double.BYTES;
+    this.scratch = partials + (long) TILE * Tensor.ALIGNMENT;
+    this.groupBytes = scratch + TILE_BYTES;
+    this.work = arena.allocate(group + groups * groupBytes, Tensor.ALIGNMENT);
+  }
+
+  static int blocks(int d) {
+    return Math.ceilDiv(d, TILE);
+  }
+
+  private static int groups(int d) {
+    return d < SPLIT_FROM ? 1 : Math.min(MOST_GROUPS, blocks(d) / BLOCKS_PER_GROUP);
+  }
+
+  /** Bytes of work memory. */
+  static long workBytes(int d, int terms, int vectors) {
+    long vector = (long) blocks(d) * TILE * Float.BYTES;
+    long perGroup = 2 * vector + (long) TILE * Tensor.ALIGNMENT + TILE_BYTES;
+    return (vectors + 2L * terms) * vector + (long) TILE * Float.BYTES + groups(d) * perGroup;
+  }
+
+  /** Where vector i is in {@link #work}. */
+  long vector(int i) {
+    return i * vectorBytes;
+  }
+
+  /** Where vector i is in {@link NativeViews#base} of {@link #work}. */
+  long at(int i) {
+    return NativeViews.at(work, vector(i), vectorBytes);
+  }
+
+  /** Copies d contiguous floats into vector i. */
+  void load(int i, Tensor from) {
+    MemorySegment.copy(from.hostMemory(), 0, work, vector(i), (long) d * Float.BYTES);
+  }
+
+  /** Copies vector i into d contiguous floats. */
+  void unload(int i, Tensor to) {
+    MemorySegment.copy(work, vector(i), to.hostMemory(), 0, (long) d * Float.BYTES);
+  }
+
+  /**
+   * Makes {@code weight y y'} a term, as z z' with z = sqrt(|weight|) y, so that neither a large
+   * weight nor a large y overflows where their product does not.
+   *
+   * @param t number of the term
+   * @param y number of the vector
+   */
+  void term(int t, double weight, int y) {
+    long from = at(y);
+    long shift = t * vectorBytes;
+    long z = NativeViews.at(work, plain + shift, vectorBytes);
+    float root = (float) Math.sqrt(Math.abs(weight));
+    kernels.scale(work, root, from, z, padded);
+    long zs = NativeViews.at(work, signed + shift, vectorBytes);
+    kernels.scale(work, weight < 0 ? -1 : 1, z, zs, padded);
+  }
+
+  /** Updates S with the first {@code terms} terms. */
+  void update(double p, double c, int terms) {
+    begin(p, c, terms);
+    update = true;
+    multiply = false;
+    run();
+  }
+
+  /** {@code w = S v} for the vectors of these numbers. */
+  void multiply(int v, int w) {
+    update = false;
+    multiply = true;
+    this.v = v;
+    run();
+    gather(w);
+  }
+
+  /** Both in one pass: S is updated, and what is stored is multiplied. */
+  void updateAndMultiply(double p, double c, int terms, int v, int w) {
+    begin(p, c, terms);
+    update = true;
+    multiply = true;
+    this.v = v;
+    run();
+    gather(w);
+  }
+
+  private void begin(double p, double c, int terms) {
+    this.p = p;
+    this.c = c;
+    this.terms = terms;
+  }
+
+  private void run() {
+    try {
+      Parallel.forRanges(groups, 1, threads, body);
+    } finally {
+      Reference.reachabilityFence(matrix);
+      Reference.reachabilityFence(work);
+    }
+  }
+
+  private void gather(int w) {
+    long sums = NativeViews.at(work, group, groups * groupBytes);
+    kernels.gather(work, sums, groupBytes, groups, at(w), padded);
+    // Columns of the padding hold zero, unless v is not finite.
+    work.asSlice(vector(w) + (long) d * Float.BYTES, (long) (padded - d) * Float.BYTES)
+        .fill((byte) 0);
+  }
+
+  /** Where the rows of tiles of a group begin: equal areas below the diagonal. */
+  private int boundary(int g) {
+    return g == groups ? blocks : (int) Math.round(blocks * Math.sqrt((double) g / groups));
+  }
+
+  private void sweep(int g) {
+    long own = group + g * groupBytes;
+    long base = NativeViews.at(work, 0, work.byteSize());
+    if (multiply) {
+      work.asSlice(own, scratch).fill((byte) 0);
+    }
+    for (int i = boundary(g); i < boundary(g + 1); i++) {
+      for (int j = 0; j <= i; j++) {
+        tile(i, j, base, own);
+      }
+      if (multiply) {
+        long sums = base + own + (long) i * TILE * kernels.sumBytes();
+        kernels.fold(work, base + own + partials, sums);
+      }
+    }
+  }
+
+  /** One tile on or below the diagonal, and where the matrix is full, its mirror image. */
+  private void tile(int i, int j, long base, long own) {
+    boolean whole = layout == SymmetricMatrix.Layout.TILES || (i + 1) * TILE <= d;
+    if (matrix.type() == DType.F32 && whole) {
+      long bytes = Float.BYTES * ((TILE - 1) * stride() + TILE);
+      long at = NativeViews.at(matrix.memory(), offset(i, j), bytes);
+      work(i, j, matrix.memory(), at, stride(), base, own);
+      if (layout == SymmetricMatrix.Layout.FULL && update && i != j) {
+        long mirror = NativeViews.at(matrix.memory(), offset(j, i), bytes);
+        updateTile(j, i, matrix.memory(), mirror, stride(), base);
+      }
+      return;
+    }
+    long at = base + own + scratch;
+    load(i, j, own + scratch);
+    if (update) {
+      updateTile(i, j, work, at, TILE, base);
+      store(i, j, own + scratch);
+      if (matrix.type() != DType.F32) {
+        load(i, j, own + scratch);
+      }
+    }
+    if (multiply) {
+      multiplyTile(i, j, work, at, TILE, base, own);
+    }
+  }
+
+  private void work(int i, int j, MemorySegment memory, long at, long stride, long base, long own) {
+    if (update && multiply && terms == 1 && i != j) {
+      long rows = (long) i * TILE * Float.BYTES;
+      long columns = (long) j * TILE * Float.BYTES;
+      kernels.updateAndMultiply(
+          memory,
+          at,
+          stride,
+          p,
+          work,
+          base + signed + rows,
+          base + plain + columns,
+          base + vector(v) + rows,
+          base + vector(v) + columns,
+          base + own + (long) j * TILE * kernels.sumBytes(),
+          base + own + partials);
+      return;
+    }
+    if (update) {
+      updateTile(i, j, memory, at, stride, base);
+    }
+    if (multiply) {
+      multiplyTile(i, j, memory, at, stride, base, own);
+    }
+  }
+
+  private void updateTile(int i, int j, MemorySegment memory, long at, long stride, long base) {
+    kernels.update(
+        memory,
+        at,
+        stride,
+        p,
+        terms,
+        work,
+        base + signed + (long) i * TILE * Float.BYTES,
+        base + plain + (long) j * TILE * Float.BYTES,
+        vectorBytes);
+    if (i == j && c != 0) {
+      MemorySegment t = NativeViews.base(memory);
+      int rows = Math.min(TILE, d - i * TILE);
+      for (int r = 0; r < rows; r++) {
+        long diagonal = at + Float.BYTES * (r * stride + r);
+        t.set(JAVA_FLOAT, diagonal, (float) (t.get(JAVA_FLOAT, diagonal) + c));
+      }
+    }
+  }
+
+  private void multiplyTile(
+      int i, int j, MemorySegment memory, long at, long stride, long base, long own) {
+    kernels.multiply(
+        memory,
+        at,
+        stride,
+        work,
+        i == j ? base + zeros : base + vector(v) + (long) i * TILE * Float.BYTES,
+        base + vector(v) + (long) j * TILE * Float.BYTES,
+        base + own + (long) j * TILE * kernels.sumBytes(),
+        base + own + partials);
+  }
+
+  /**
+   * Writes tile (i, j), i &ge; j, of {@code p S + c I + the first terms} to the scratch tile; what
+   * lies beyond d has no meaning.
+   */
+  void expand(int i, int j, double p, double c, int terms) {
+    begin(p, c, terms);
+    load(i, j, scratch());
+    if (p != 1 || c != 0 || terms != 0) {
+      long base = NativeViews.at(work, 0, work.byteSize());
+      updateTile(i, j, work, base + scratch(), TILE, base);
+    }
+  }
+
+  /** Rounds the scratch tile to the type of S and makes it tile (i, j), i &ge; j. */
+  void store(int i, int j) {
+    store(i, j, scratch());
+  }
+
+  /** Where in {@link #work} the scratch tile is, TILE x TILE floats. */
+  long scratch() {
+    return group + scratch;
+  }
+
+  /** Where in {@link #work} as many doubles as there are rows are free between passes. */
+  long sums() {
+    return group;
+  }
+
+  /** Floats between the rows of a tile in place. */
+  private long stride() {
+    return layout == SymmetricMatrix.Layout.FULL ? matrix.rowStride() : TILE;
+  }
+
+  /** Where a tile is in the memory of S. */
+  private long offset(int i, int j) {
+    long elements =
+        layout == SymmetricMatrix.Layout.FULL
+            ? i * TILE * matrix.rowStride() + (long) j * TILE
+            : ((long) i * (i + 1) / 2 + j) * TILE_FLOATS;
+    return elements * matrix.type().bytes();
+  }
+
+  private void load(int i, int j, long to) {
+    MemorySegment memory = matrix.memory();
+    if (layout == SymmetricMatrix.Layout.TILES) {
+      DType type = matrix.type();
+      Conversions.toFloat(tier, memory, offset(i, j), type, work, to, (int) TILE_FLOATS);
+      return;
+    }
+    int rows = Math.min(TILE, d - i * TILE);
+    long row = Math.min(TILE, d - j * TILE) * (long) Float.BYTES;
+    work.asSlice(to, TILE_BYTES).fill((byte) 0);
+    for (int r = 0; r < rows; r++) {
+      long from = offset(i, j) + Float.BYTES * (r * stride());
+      MemorySegment.copy(memory, from, work, to + r * (long) TILE * Float.BYTES, row);
+    }
+  }
+
+  private void store(int i, int j, long from) {
+    MemorySegment memory = matrix.memory();
+    if (layout == SymmetricMatrix.Layout.TILES) {
+      DType type = matrix.type();
+      Conversions.fromFloat(tier, work, from, memory, offset(i, j), type, (int) TILE_FLOATS);
+      return;
+    }
+    int rows = Math.min(TILE, d - i * TILE);
+    int columns = Math.min(TILE, d - j * TILE);
+    for (int r = 0; r < rows; r++) {
+      for (int k = 0; k < columns; k++) {
+        float value = work.get(JAVA_FLOAT, from + Float.BYTES * ((long) r * TILE + k));
+        memory.set(JAVA_FLOAT, offset(i, j) + Float.BYTES * (r * stride() + k), value);
+        memory.set(JAVA_FLOAT, offset(j, i) + Float.BYTES * (k * stride() + r), value);
+      }
+    }
+  }
+}
