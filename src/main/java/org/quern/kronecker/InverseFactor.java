@@ -28,6 +28,8 @@ public abstract class InverseFactor {
     RESET
   }
 
+  InverseFactor() {}
+
   /** The identity of dimension {@code d} on the best tier and one thread. */
   public static InverseFactor create(
       Arena arena, int d, Storage storage, UpdateRule rule, double gamma) {
@@ -124,6 +126,9 @@ public abstract class InverseFactor {
 
   /** Writes J into {@code out}, d x d of F32 or F64. */
   public abstract void toDense(Tensor out);
+
+  /** Writes the diagonal of J into {@code out}, d floats. */
+  public abstract void diagonal(Tensor out);
 
   /** Makes J the symmetric matrix in {@code j}, d x d of F32 or F64. */
   public abstract void fromDense(Tensor j);

@@ -51,7 +51,7 @@ final class Factors {
 
   private static InverseFactor factor(Arena arena, Settings settings, int d, Storage storage) {
     return InverseFactor.create(
-        arena, d, storage, settings.rule(), settings.gamma(), settings.tier());
+        arena, d, storage, settings.rule(), settings.gamma(), 1, settings.tier());
   }
 
   /** Takes over what was observed, and nothing where that is nothing. */

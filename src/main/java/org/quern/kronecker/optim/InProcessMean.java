@@ -14,7 +14,7 @@ import org.quern.tensor.Tensor;
 /**
  * The exchange between workers that are threads of one process. Every element is added in the order
  * of the ranks, 0 first, in double; one worker that takes the same vectors as micro-batches in that
- * order ({@link Accounting#MEAN}) has the same factors bit for bit.
+ * order ({@link Accumulation#MEAN}) has the same factors bit for bit.
  */
 public final class InProcessMean {
   private static final ValueLayout.OfDouble F64 = ValueLayout.JAVA_DOUBLE_UNALIGNED;

@@ -46,7 +46,7 @@ public final class MkorBuilder {
   private @Nullable SwitchPolicy switchPolicy;
   private @Nullable VectorMean mean;
   private int microBatches = 1;
-  private Accounting accounting = Accounting.SUM;
+  private Accumulation accumulation = Accumulation.SUM;
   private boolean gradientMeans;
   private boolean cosine;
 
@@ -248,15 +248,15 @@ public final class MkorBuilder {
   }
 
   /**
-   * How vectors of several micro-batches become one; {@link Accounting#SUM} by default.
+   * How vectors of several micro-batches become one; {@link Accumulation#SUM} by default.
    *
    * @param count micro-batches per step, at least 1
-   * @param accounting what the gradients of the micro-batches stand for
+   * @param accumulation what the gradients of the micro-batches stand for
    */
-  public MkorBuilder microBatches(int count, Accounting accounting) {
+  public MkorBuilder microBatches(int count, Accumulation accumulation) {
     Ranges.atLeast("microBatches", count, 1);
     this.microBatches = count;
-    this.accounting = accounting;
+    this.accumulation = accumulation;
     return this;
   }
 
@@ -306,7 +306,7 @@ public final class MkorBuilder {
             switchPolicy,
             mean,
             microBatches,
-            accounting,
+            accumulation,
             gradientMeans,
             cosine));
   }

@@ -56,7 +56,7 @@ final class MkorCheckpoint {
     metadata.put("damping", Double.toString(settings.damping()));
     metadata.put("klClip", Double.toString(settings.klClip()));
     metadata.put("backEnd", settings.backEnd().toString());
-    metadata.put("accounting", settings.accounting() + " of " + settings.microBatches());
+    metadata.put("accumulation", settings.accumulation() + " of " + settings.microBatches());
     metadata.put("gradientMeans", Boolean.toString(settings.gradientMeans()));
     SwitchPolicy policy = settings.switchPolicy();
     metadata.put("switchPolicy", policy == null ? "none" : policy.getClass().getName());

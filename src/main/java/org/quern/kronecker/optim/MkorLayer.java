@@ -31,7 +31,6 @@ import org.quern.tensor.Tensor;
  */
 public final class MkorLayer {
   private static final ValueLayout.OfFloat F32 = ValueLayout.JAVA_FLOAT_UNALIGNED;
-  private static final ValueLayout.OfDouble F64 = ValueLayout.JAVA_DOUBLE_UNALIGNED;
 
   /** Bytes of the rows of G that go through a sweep together: they stay in the caches. */
   private static final int BLOCK_BYTES = 1 << 16;
@@ -115,7 +114,7 @@ public final class MkorLayer {
         (int) Math.max(1, Math.min(Math.min(inBlock, rows), (1 << 28) / Math.max(1, columns)));
     this.observation =
         new Observation(
-            settings.accounting(),
+            settings.accumulation(),
             settings.microBatches(),
             preconditioned ? inputs() : 0,
             preconditioned ? outputs() : 0);
@@ -201,7 +200,7 @@ public final class MkorLayer {
     Ranges.atLeast("rows", count, 1);
     if (takesVectors()) {
       requireUnfinished();
-      observation.addInput(a, count);
+      observation.addInput(a, (double) count);
     }
   }
 
@@ -216,7 +215,7 @@ public final class MkorLayer {
     Ranges.atLeast("rows", count, 1);
     if (takesVectors()) {
       requireUnfinished();
-      observation.addOutput(g, count, 1 / mkor.vectorScale());
+      observation.addOutput(g, (double) count, 1 / mkor.vectorScale());
     }
   }
 
@@ -761,12 +760,12 @@ public final class MkorLayer {
   }
 
   private static void range(InverseFactor factor, Arena arena, double[] range) {
-    Tensor diagonal = Tensor.allocate(arena, DType.F64, factor.dimension());
+    Tensor diagonal = Tensor.allocate(arena, DType.F32, factor.dimension());
     factor.diagonal(diagonal);
     range[0] = Double.POSITIVE_INFINITY;
     range[1] = Double.NEGATIVE_INFINITY;
     for (int i = 0; i < factor.dimension(); i++) {
-      double value = diagonal.memory().get(F64, 8L * i);
+      double value = diagonal.memory().get(F32, 4L * i);
       range[0] = Math.min(range[0], value);
       range[1] = Math.max(range[1], value);
     }

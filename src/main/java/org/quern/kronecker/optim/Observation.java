@@ -7,13 +7,13 @@ import org.quern.tensor.Tensor;
 
 /**
  * What a layer has seen since the last refresh: sums in double of its mean inputs a and its output
- * gradients g, with their weights, by {@link Accounting}.
+ * gradients g, with their weights, by {@link Accumulation}.
  */
 final class Observation {
   private static final ValueLayout.OfFloat F32 = ValueLayout.JAVA_FLOAT_UNALIGNED;
   private static final ValueLayout.OfDouble F64 = ValueLayout.JAVA_DOUBLE_UNALIGNED;
 
-  private final Accounting accounting;
+  private final Accumulation accumulation;
   private final int microBatches;
   private final double[] a;
   private final double[] g;
@@ -24,8 +24,8 @@ final class Observation {
   private int outputs;
   private boolean finished;
 
-  Observation(Accounting accounting, int microBatches, int inputs, int outputs) {
-    this.accounting = accounting;
+  Observation(Accumulation accumulation, int microBatches, int inputs, int outputs) {
+    this.accumulation = accumulation;
     this.microBatches = microBatches;
     this.a = new double[inputs];
     this.g = new double[outputs];
@@ -36,7 +36,7 @@ final class Observation {
     return 2 + a.length + g.length;
   }
 
-  /** Vectors that need no accounting. */
+  /** Vectors that are what the factors take. */
   void finished(Tensor input, Tensor output, double scale) {
     finished = true;
     addInput(input, 1);
@@ -44,7 +44,7 @@ final class Observation {
   }
 
   void addInput(Tensor input, double rows) {
-    double weight = accounting == Accounting.RELEASED ? 1 : rows;
+    double weight = accumulation == Accumulation.RELEASED ? 1 : rows;
     inputs++;
     inputWeight += weight;
     add(a, input, weight);
@@ -56,7 +56,7 @@ final class Observation {
    * @param scale by what it is multiplied, to take a scale of the loss out of it
    */
   void addOutput(Tensor output, double rows, double scale) {
-    boolean mean = accounting == Accounting.MEAN;
+    boolean mean = accumulation == Accumulation.MEAN;
     outputs++;
     outputRows += rows;
     outputWeight = mean ? outputRows : 1;
@@ -101,7 +101,7 @@ final class Observation {
     if (finished || outputs == 0) {
       return 1;
     }
-    return switch (accounting) {
+    return switch (accumulation) {
       case SUM -> 1;
       case MEAN -> (double) outputs / microBatches;
       case RELEASED -> 1.0 / microBatches;

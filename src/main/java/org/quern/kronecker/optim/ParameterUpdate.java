@@ -57,8 +57,8 @@ final class ParameterUpdate {
       }
       case Adam adam -> {
         moments(adam.beta1(), adam.beta2(), adam.epsilon());
-        c.rate = (float) (lr / (1 - Math.pow(adam.beta1(), count)));
-        c.correction = (float) (1 / Math.sqrt(1 - Math.pow(adam.beta2(), count)));
+        c.rate = (float) (lr / (1 - Math.pow(adam.beta1(), (double) count)));
+        c.correction = (float) (1 / Math.sqrt(1 - Math.pow(adam.beta2(), (double) count)));
         if (adam.decoupled()) {
           c.keep = (float) (1 - lr * decay);
           c.decay = 0;

@@ -32,7 +32,7 @@ record Settings(
     @Nullable SwitchPolicy switchPolicy,
     @Nullable VectorMean mean,
     int microBatches,
-    Accounting accounting,
+    Accumulation accumulation,
     boolean gradientMeans,
     boolean cosine) {
 

@@ -4,7 +4,7 @@ package org.quern.kronecker.optim;
  * How the vectors of several micro-batches become one. With rows r, mean inputs a and output
  * gradients g (sums over the rows of a micro-batch, the gradient of the bias) of micro-batches q:
  */
-public enum Accounting {
+public enum Accumulation {
   /**
    * {@code a = sum r_q a_q / sum r_q}, {@code g = sum g_q}: the caller divides the loss by the
    * number of micro-batches, so that gradients, and with them g, add up to those of the whole
