@@ -85,11 +85,10 @@ final class ScalarSymmetricKernels implements SymmetricKernels {
   }
 
   @Override
-  public void updateAndMultiply(
+  public void addAndMultiply(
       MemorySegment matrix,
       long tile,
       long stride,
-      double p,
       MemorySegment work,
       long signed,
       long plain,
@@ -97,7 +96,7 @@ final class ScalarSymmetricKernels implements SymmetricKernels {
       long columns,
       long sums,
       long partials) {
-    update(matrix, tile, stride, p, 1, work, signed, plain, 0);
+    update(matrix, tile, stride, 1, 1, work, signed, plain, 0);
     multiply(matrix, tile, stride, work, rows, columns, sums, partials);
   }
 

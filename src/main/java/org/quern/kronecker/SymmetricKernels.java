@@ -72,12 +72,11 @@ interface SymmetricKernels {
       long sums,
       long partials);
 
-  /** Updates a tile with one term and multiplies what it now holds. */
-  void updateAndMultiply(
+  /** Adds one term to a tile and multiplies what it now holds, in one pass over it. */
+  void addAndMultiply(
       MemorySegment matrix,
       long tile,
       long stride,
-      double p,
       MemorySegment work,
       long signed,
       long plain,

@@ -254,19 +254,17 @@ final class SymmetricSweep {
   }
 
   private void work(int i, int j, MemorySegment memory, long at, long stride, long base, long own) {
-    if (update && multiply && terms == 1 && i != j) {
-      long rows = (long) i * TILE * Float.BYTES;
-      long columns = (long) j * TILE * Float.BYTES;
-      kernels.updateAndMultiply(
+    if (update && multiply && p == 1 && terms == 1) {
+      addToDiagonal(i, j, memory, at, stride);
+      kernels.addAndMultiply(
           memory,
           at,
           stride,
-          p,
           work,
-          base + signed + rows,
-          base + plain + columns,
-          base + vector(v) + rows,
-          base + vector(v) + columns,
+          base + signed + (long) i * TILE * Float.BYTES,
+          base + plain + (long) j * TILE * Float.BYTES,
+          rows(i, j, base),
+          base + vector(v) + (long) j * TILE * Float.BYTES,
           base + own + (long) j * TILE * kernels.sumBytes(),
           base + own + partials);
       return;
@@ -280,6 +278,9 @@ final class SymmetricSweep {
   }
 
   private void updateTile(int i, int j, MemorySegment memory, long at, long stride, long base) {
+    if (p == 1) {
+      addToDiagonal(i, j, memory, at, stride);
+    }
     kernels.update(
         memory,
         at,
@@ -290,14 +291,27 @@ final class SymmetricSweep {
         base + signed + (long) i * TILE * Float.BYTES,
         base + plain + (long) j * TILE * Float.BYTES,
         vectorBytes);
-    if (i == j && c != 0) {
-      MemorySegment t = NativeViews.base(memory);
-      int rows = Math.min(TILE, d - i * TILE);
-      for (int r = 0; r < rows; r++) {
-        long diagonal = at + Float.BYTES * (r * stride + r);
-        t.set(JAVA_FLOAT, diagonal, (float) (t.get(JAVA_FLOAT, diagonal) + c));
-      }
+    if (p != 1) {
+      addToDiagonal(i, j, memory, at, stride);
     }
+  }
+
+  /** Adds c to the diagonal. Where p = 1 this comes first, so that one pass can do all the rest. */
+  private void addToDiagonal(int i, int j, MemorySegment memory, long at, long stride) {
+    if (i != j || c == 0) {
+      return;
+    }
+    MemorySegment t = NativeViews.base(memory);
+    int rows = Math.min(TILE, d - i * TILE);
+    for (int r = 0; r < rows; r++) {
+      long element = at + Float.BYTES * (r * stride + r);
+      t.set(JAVA_FLOAT, element, (float) (t.get(JAVA_FLOAT, element) + c));
+    }
+  }
+
+  /** Where the rows' part of v is; zeros for a tile on the diagonal, which has both triangles. */
+  private long rows(int i, int j, long base) {
+    return i == j ? base + zeros : base + vector(v) + (long) i * TILE * Float.BYTES;
   }
 
   private void multiplyTile(
@@ -307,7 +321,7 @@ final class SymmetricSweep {
         at,
         stride,
         work,
-        i == j ? base + zeros : base + vector(v) + (long) i * TILE * Float.BYTES,
+        rows(i, j, base),
         base + vector(v) + (long) j * TILE * Float.BYTES,
         base + own + (long) j * TILE * kernels.sumBytes(),
         base + own + partials);

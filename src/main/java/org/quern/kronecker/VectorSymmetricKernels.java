@@ -4,11 +4,9 @@ import static java.lang.foreign.ValueLayout.JAVA_FLOAT_UNALIGNED;
 
 import java.lang.foreign.MemorySegment;
 import java.nio.ByteOrder;
-import jdk.incubator.vector.DoubleVector;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.IntVector;
 import jdk.incubator.vector.VectorOperators;
-import jdk.incubator.vector.VectorShape;
 import jdk.incubator.vector.VectorSpecies;
 import org.quern.runtime.NativeViews;
 
@@ -27,9 +25,6 @@ final class VectorSymmetricKernels implements SymmetricKernels {
           : FloatVector.SPECIES_PREFERRED;
 
   private static final VectorSpecies<Integer> I = VectorSpecies.of(int.class, F.vectorShape());
-  private static final VectorSpecies<Double> D = VectorSpecies.of(double.class, F.vectorShape());
-  private static final VectorSpecies<Float> HALF =
-      VectorSpecies.of(float.class, VectorShape.forBitSize(F.vectorBitSize() / 2));
   private static final VectorSpecies<Float> QUARTET = FloatVector.SPECIES_128;
 
   private static final int LANES = F.length();
@@ -202,11 +197,10 @@ final class VectorSymmetricKernels implements SymmetricKernels {
   }
 
   @Override
-  public void updateAndMultiply(
+  public void addAndMultiply(
       MemorySegment matrix,
       long tile,
       long stride,
-      double p,
       MemorySegment work,
       long signed,
       long plain,
@@ -220,7 +214,6 @@ final class VectorSymmetricKernels implements SymmetricKernels {
           matrix,
           tile + shift,
           stride * Float.BYTES,
-          (float) p,
           work,
           signed,
           plain + shift,
@@ -235,7 +228,6 @@ final class VectorSymmetricKernels implements SymmetricKernels {
       MemorySegment matrix,
       long tile,
       long stride,
-      float p,
       MemorySegment work,
       long signed,
       long plain,
@@ -245,7 +237,6 @@ final class VectorSymmetricKernels implements SymmetricKernels {
       long partials) {
     MemorySegment t = NativeViews.base(matrix);
     MemorySegment m = NativeViews.base(work);
-    FloatVector factor = FloatVector.broadcast(F, p);
     FloatVector z0 = FloatVector.fromMemorySegment(F, m, plain, ORDER);
     FloatVector z1 = FloatVector.fromMemorySegment(F, m, plain + BYTES, ORDER);
     FloatVector z2 = FloatVector.fromMemorySegment(F, m, plain + 2 * BYTES, ORDER);
@@ -265,10 +256,10 @@ final class VectorSymmetricKernels implements SymmetricKernels {
       FloatVector x = FloatVector.broadcast(F, m.get(JAVA_FLOAT_UNALIGNED, signed + element));
       FloatVector w = FloatVector.broadcast(F, m.get(JAVA_FLOAT_UNALIGNED, rows + element));
       FloatVector sum = FloatVector.fromMemorySegment(F, m, partial, ORDER);
-      FloatVector t0 = FloatVector.fromMemorySegment(F, t, at, ORDER).mul(factor);
-      FloatVector t1 = FloatVector.fromMemorySegment(F, t, at + BYTES, ORDER).mul(factor);
-      FloatVector t2 = FloatVector.fromMemorySegment(F, t, at + 2 * BYTES, ORDER).mul(factor);
-      FloatVector t3 = FloatVector.fromMemorySegment(F, t, at + 3 * BYTES, ORDER).mul(factor);
+      FloatVector t0 = FloatVector.fromMemorySegment(F, t, at, ORDER);
+      FloatVector t1 = FloatVector.fromMemorySegment(F, t, at + BYTES, ORDER);
+      FloatVector t2 = FloatVector.fromMemorySegment(F, t, at + 2 * BYTES, ORDER);
+      FloatVector t3 = FloatVector.fromMemorySegment(F, t, at + 3 * BYTES, ORDER);
       t0 = x.fma(z0, t0);
       t1 = x.fma(z1, t1);
       t2 = x.fma(z2, t2);
@@ -384,20 +375,23 @@ final class VectorSymmetricKernels implements SymmetricKernels {
   @Override
   public double dot(MemorySegment work, long x, long y, int n) {
     MemorySegment m = NativeViews.base(work);
-    DoubleVector s0 = DoubleVector.zero(D);
-    DoubleVector s1 = s0;
+    FloatVector s0 = FloatVector.zero(F);
+    FloatVector s1 = s0;
+    FloatVector s2 = s0;
+    FloatVector s3 = s0;
     int bound = Math.min(n, MOST);
-    for (int i = 0; i < bound; i += LANES) {
-      long element = (long) Float.BYTES * i;
-      s0 = widen(m, x + element).fma(widen(m, y + element), s0);
-      s1 = widen(m, x + element + BYTES / 2).fma(widen(m, y + element + BYTES / 2), s1);
+    for (int i = 0; i < bound; i += PANEL) {
+      long left = x + (long) Float.BYTES * i;
+      long right = y + (long) Float.BYTES * i;
+      FloatVector a = FloatVector.fromMemorySegment(F, m, left, ORDER);
+      s0 = FloatVector.fromMemorySegment(F, m, right, ORDER).fma(a, s0);
+      a = FloatVector.fromMemorySegment(F, m, left + BYTES, ORDER);
+      s1 = FloatVector.fromMemorySegment(F, m, right + BYTES, ORDER).fma(a, s1);
+      a = FloatVector.fromMemorySegment(F, m, left + 2 * BYTES, ORDER);
+      s2 = FloatVector.fromMemorySegment(F, m, right + 2 * BYTES, ORDER).fma(a, s2);
+      a = FloatVector.fromMemorySegment(F, m, left + 3 * BYTES, ORDER);
+      s3 = FloatVector.fromMemorySegment(F, m, right + 3 * BYTES, ORDER).fma(a, s3);
     }
-    return s0.add(s1).reduceLanes(VectorOperators.ADD);
-  }
-
-  /** Half a vector of floats as doubles. */
-  private static DoubleVector widen(MemorySegment m, long at) {
-    return (DoubleVector)
-        FloatVector.fromMemorySegment(HALF, m, at, ORDER).convertShape(VectorOperators.F2D, D, 0);
+    return s0.add(s1).add(s2.add(s3)).reduceLanes(VectorOperators.ADD);
   }
 }
