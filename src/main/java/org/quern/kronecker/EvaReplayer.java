@@ -2,6 +2,7 @@ package org.quern.kronecker;
 
 import java.io.IOException;
 import java.lang.foreign.Arena;
+import org.jspecify.annotations.Nullable;
 import org.quern.runtime.Tier;
 import org.quern.tensor.DType;
 import org.quern.tensor.Tensor;
@@ -58,7 +59,7 @@ final class EvaReplayer {
   private void step(Eva eva, Layer[] layers, String prefix, double rate, Arena each)
       throws IOException {
     Tensor[] dw = new Tensor[layers.length];
-    Tensor[] db = new Tensor[layers.length];
+    @Nullable Tensor[] db = new Tensor[layers.length];
     for (int l = 0; l < layers.length; l++) {
       Layer layer = layers[l];
       String key = prefix + l + ".";
@@ -73,8 +74,9 @@ final class EvaReplayer {
       String key = prefix + l + ".";
       layer.eva.apply(dw[l], db[l], nu);
       tally.relative("pw", dw[l], golden.load(each, key + "pw", layer.out, layer.in), TOLERANCE);
-      if (db[l] != null) {
-        tally.relative("pb", db[l], golden.load(each, key + "pb", layer.out), TOLERANCE);
+      Tensor bias = db[l];
+      if (bias != null) {
+        tally.relative("pb", bias, golden.load(each, key + "pb", layer.out), TOLERANCE);
       }
     }
   }

@@ -7,7 +7,6 @@ import java.lang.foreign.Arena;
 import java.util.Locale;
 import java.util.Map;
 import java.util.TreeMap;
-import java.util.TreeSet;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import org.jspecify.annotations.Nullable;
@@ -43,7 +42,7 @@ final class KernelReplayer {
     return InverseFactor.create(arena, d, storage.storage(), rule, gamma, tier);
   }
 
-  private static Tensor dense(Arena arena, InverseFactor factor) {
+  private Tensor dense(InverseFactor factor) {
     Tensor dense = Tensor.allocate(arena, DType.F64, factor.dimension(), factor.dimension());
     factor.toDense(dense);
     return dense;
@@ -80,7 +79,8 @@ final class KernelReplayer {
         golden.load(arena, prefix + "code.J", d, d);
       }
       for (Map.Entry<String, UpdateRule> rule : rules.entrySet()) {
-        compareUpdate(start, v, prefix + rule.getKey() + ".", rule.getKey(), rule.getValue(), gamma);
+        compareUpdate(
+            start, v, prefix + rule.getKey() + ".", rule.getKey(), rule.getValue(), gamma);
       }
     }
   }
@@ -116,17 +116,17 @@ final class KernelReplayer {
       InverseFactor factor = factor(storage, d, rule, gamma);
       factor.fromDense(start);
       InverseFactor.Outcome outcome = factor.update(v.to(DType.F32, arena));
-      boolean applied = outcome == InverseFactor.Outcome.APPLIED;
-      double tolerance = storage.factorTolerance(TOLERANCE);
-      double deviation =
-          applied
-              ? Tally.deviation(dense(arena, factor).toDoubleArray(), want.toDoubleArray())
-              : Double.NaN;
-      tally.add(what + " J, " + storage.label(), deviation, tolerance, Tally.RELATIVE);
-      double error = Math.abs(factor.quadraticForm() - wantS);
-      // v'Jv of an error of rounding in every element of J is at most d rounding |v|^2.
-      double bound = TOLERANCE * wantS + d * storage.rounding() * squares;
-      tally.add(what + " s, " + storage.label(), error == 0 ? 0 : error / bound, 1, Tally.SHARE);
+      double p = rule.p(gamma);
+      storage.compareFactor(tally, what + " J", dense(factor), want, p, 1, TOLERANCE);
+      tally.add(
+          what + " outcome, " + storage.label(),
+          outcome == InverseFactor.Outcome.APPLIED ? 0 : 1,
+          0,
+          "updates not applied");
+      // An error of all elements of J changes v'Jv by no more than d of it times |v|^2.
+      double bound = TOLERANCE * Math.abs(wantS) + d * storage.bound(start, p, 0, 0) * squares;
+      double[] got = {factor.quadraticForm()};
+      tally.share(what + " s, " + storage.label(), got, new double[] {wantS}, bound);
     }
   }
 
@@ -141,10 +141,7 @@ final class KernelReplayer {
     }
     for (Map.Entry<String, UpdateRule> rule : rules.entrySet()) {
       for (GoldenStorage storage : GoldenStorage.of(rule.getValue(), d)) {
-        // Roundings fade by gamma an update with CODE, and grow by 1 / gamma with the others.
-        if (rule.getValue() == UpdateRule.CODE || storage.rounding() == 0) {
-          compareSequence(rule.getKey(), rule.getValue(), storage, vectors, gamma);
-        }
+        compareSequence(rule.getKey(), rule.getValue(), storage, vectors, gamma);
       }
     }
   }
@@ -155,19 +152,20 @@ final class KernelReplayer {
     int d = (int) vectors.dim(1);
     int n = (int) vectors.dim(0);
     InverseFactor factor = factor(storage, d, rule, gamma);
-    double tolerance = storage.factorTolerance(TOLERANCE);
-    String result = name + " J, " + storage.label();
+    double p = rule.p(gamma);
     for (int t = 0; t < n; t++) {
       factor.update(vectors.row(t));
       String key = "t" + t + "." + name;
       if (golden.hasTensor(key)) {
-        tally.relative(result, dense(arena, factor), golden.load(arena, key, d, d), tolerance);
+        Tensor want = golden.load(arena, key, d, d);
+        storage.compareFactor(tally, name + " J", dense(factor), want, p, t, TOLERANCE);
       }
     }
-    if (rule == UpdateRule.CODE && (golden.hasTensor("lowrank.U") || golden.hasTensor("lowrank.c"))) {
+    if (rule == UpdateRule.CODE
+        && (golden.hasTensor("lowrank.U") || golden.hasTensor("lowrank.c"))) {
       Tensor want = lowRank(golden.load(arena, "lowrank.U", d, -1));
-      tally.relative(
-          name + " I - U diag(c) U', " + storage.label(), dense(arena, factor), want, tolerance);
+      String label = name + " I - U diag(c) U'";
+      storage.compareFactor(tally, label, dense(factor), want, p, n, TOLERANCE);
     }
   }
 
@@ -221,11 +219,14 @@ final class KernelReplayer {
             fires == row.get(3).getAsBoolean() ? 0 : 1,
             0,
             "decisions");
-        tally.relative(
-            norm + " " + mode + ", " + storage.label(),
-            dense(arena, factor),
-            want,
-            storage.factorTolerance(TOLERANCE));
+        // The start is rounded, whose deviation from I is larger than that of what comes out.
+        double bound = storage.bound(start, 1, 1, TOLERANCE);
+        String label = norm + " " + mode + ", " + storage.label();
+        if (storage.isRounded()) {
+          tally.share(label, dense(factor).toDoubleArray(), want.toDoubleArray(), bound);
+        } else {
+          tally.relative(label, dense(factor), want, TOLERANCE);
+        }
       }
     }
   }
@@ -281,13 +282,34 @@ final class KernelReplayer {
     for (int k = 0; k < got.length; k++) {
       got[k] *= nu;
     }
-    String label = ", " + storage.label();
-    double[] expected = want.toDoubleArray();
-    storage.comparePreconditioned(tally, name + " P" + label, got, expected, l, g, r, scale, TOLERANCE);
-    double tolerance = storage.rounding() > 0 ? Double.NaN : TOLERANCE;
-    if (storage.rounding() == 0) {
-      tally.add(name + " scale" + label, Math.abs(nu - scale) / scale, tolerance, "relative error");
+    compareProduct(storage, name + " P", got, want, l, g, r, scale);
+    if (!storage.isRounded()) {
+      double deviation = Math.abs(nu - scale) / scale;
+      tally.add(name + " scale, " + storage.label(), deviation, TOLERANCE, "relative error");
     }
+  }
+
+  private void compareProduct(
+      GoldenStorage storage,
+      String name,
+      double[] got,
+      Tensor want,
+      Tensor l,
+      Tensor g,
+      Tensor r,
+      double scale) {
+    storage.comparePreconditioned(
+        tally,
+        name,
+        got,
+        want.toDoubleArray(),
+        l,
+        storage.bound(l, 1, 0, 0),
+        g,
+        r,
+        storage.bound(r, 1, 0, 0),
+        scale,
+        TOLERANCE);
   }
 
   void lowRankGradient() throws IOException {
@@ -309,16 +331,7 @@ final class KernelReplayer {
       left.fromDense(l);
       right.fromDense(r);
       Tensor factored = product(rows(left, y), rows(right, a));
-      storage.comparePreconditioned(
-          tally,
-          "(YL)'(AR): P, " + storage.label(),
-          factored.toDoubleArray(),
-          want.toDoubleArray(),
-          l,
-          g,
-          r,
-          1,
-          TOLERANCE);
+      compareProduct(storage, "(YL)'(AR): P", factored.toDoubleArray(), want, l, g, r, 1);
     }
   }
 

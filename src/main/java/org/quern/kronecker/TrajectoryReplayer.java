@@ -100,8 +100,7 @@ final class TrajectoryReplayer {
       for (int l = 0; l < layers.length; l++) {
         boolean bias = golden.hasTensor("s0.l" + l + ".db");
         long[] shape = {dims[l + 1], dims[l]};
-        layers[l] =
-            new Layer("l" + l + ".", dims[l + 1], dims[l], bias, false, shape, null, null);
+        layers[l] = new Layer("l" + l + ".", dims[l + 1], dims[l], bias, false, shape, null, null);
       }
       return List.of(layers);
     }
@@ -217,10 +216,8 @@ final class TrajectoryReplayer {
     String name = golden.text("backend");
     return switch (name) {
       case "sgd" ->
-          new Sgd(
-              backEnd.number("momentum", 0), weightDecay, backEnd.flag("nesterov", false));
-      case "adam" ->
-          new Adam(betas[0], betas[1], backEnd.number("eps", 1e-8), weightDecay, false);
+          new Sgd(backEnd.number("momentum", 0), weightDecay, backEnd.flag("nesterov", false));
+      case "adam" -> new Adam(betas[0], betas[1], backEnd.number("eps", 1e-8), weightDecay, false);
       case "adamw" -> new Adam(betas[0], betas[1], backEnd.number("eps", 1e-8), weightDecay, true);
       case "lamb" -> new Lamb(betas[0], betas[1], backEnd.number("eps", 1e-6), weightDecay, 10);
       default -> throw golden.error("backend", "sgd, adam, adamw or lamb", name);
@@ -303,8 +300,7 @@ final class TrajectoryReplayer {
       }
     }
 
-    private void add(
-        Layer layer, String key, ColumnMeans inputs, ColumnMeans gradients, Arena each)
+    private void add(Layer layer, String key, ColumnMeans inputs, ColumnMeans gradients, Arena each)
         throws IOException {
       long[] x = golden.shape(key + "x");
       long[] dy = golden.shape(key + "dy");
@@ -346,74 +342,97 @@ final class TrajectoryReplayer {
       Tensor pw = dw.to(DType.F32, each);
       Tensor pb = db == null ? null : db.to(DType.F32, each);
       double nu = stepped.precondition(pw, pb);
-      Tensor wantW = golden.load(each, key + "pw", layer.shape);
-      Tensor wantB = db == null ? null : golden.load(each, key + "pb", layer.out);
       if (layer.firstOrder) {
-        tally.relative("pw of first order" + label, pw, wantW, 0);
-        if (pb != null && wantB != null) {
-          tally.relative("pb of first order" + label, pb, wantB, 0);
+        tally.relative("pw of first order" + label, pw, load(each, key, "pw", layer.shape), 0);
+        if (pb != null) {
+          tally.relative("pb of first order" + label, pb, load(each, key, "pb", layer.out), 0);
         }
       } else {
-        compareFactors(stepped, key, layer, each);
-        comparePreconditioned(layer, key, pw, wantW, dw, db, "pw", nu, each);
-        if (pb != null && wantB != null) {
-          comparePreconditioned(layer, key, pb, wantB, dw, db, "pb", nu, each);
-        }
+        compare(layer, key, dw, db, pw, pb, nu, each);
       }
       Tensor bias = biases[l];
       stepped.step(weights[l], bias, dw, db, rate);
       if (last) {
-        Tensor wantWeights = golden.load(each, key + "w", layer.shape);
-        tally.relative("w" + label, weights[l], wantWeights, tolerances.parameters);
+        double tolerance = storage.parameterTolerance(tolerances.parameters);
+        tally.relative("w" + label, weights[l], load(each, key, "w", layer.shape), tolerance);
         if (bias != null) {
-          Tensor wantBias = golden.load(each, key + "b", layer.out);
-          tally.relative("b" + label, bias, wantBias, tolerances.parameters);
+          tally.relative("b" + label, bias, load(each, key, "b", layer.out), tolerance);
         }
       }
     }
 
-    private void compareFactors(MkorLayer stepped, String key, Layer layer, Arena each)
-        throws IOException {
-      Tensor left = Tensor.allocate(each, DType.F32, layer.out, layer.out);
-      Tensor right = Tensor.allocate(each, DType.F32, layer.augmented(), layer.augmented());
-      stepped.leftFactor(left);
-      stepped.rightFactor(right);
-      double tolerance = storage.factorTolerance(tolerances.factors);
-      Tensor wantL = golden.load(each, key + "L", left.shape());
-      Tensor wantR = golden.load(each, key + "R", right.shape());
-      tally.relative("L" + label, left, wantL, tolerance);
-      tally.relative("R" + label, right, wantR, tolerance);
+    private Tensor load(Arena each, String key, String name, long... shape) throws IOException {
+      return golden.load(each, key + name, shape);
     }
 
-    private void comparePreconditioned(
+    /** Compares L, R and what they make of the gradient. */
+    private void compare(
         Layer layer,
         String key,
-        Tensor got,
-        Tensor want,
         Tensor dw,
         @Nullable Tensor db,
-        String name,
+        Tensor pw,
+        @Nullable Tensor pb,
         double nu,
         Arena each)
         throws IOException {
-      double[] joined = new double[layer.out * layer.augmented()];
-      double[] matrix = dw.toDoubleArray();
-      for (int r = 0; r < layer.out; r++) {
-        System.arraycopy(matrix, r * layer.in, joined, r * layer.augmented(), layer.in);
-        if (db != null) {
-          joined[r * layer.augmented() + layer.in] = db.getDouble(r);
-        }
-      }
+      Tensor l = golden.load(each, key + "L", layer.out, layer.out);
+      Tensor r = golden.load(each, key + "R", layer.augmented(), layer.augmented());
+      double gamma = golden.number("gamma");
+      double tolerance = tolerances.factors;
+      int updates = (int) mkor.stepNumber() + 1;
+      MkorLayer stepped = mkor.layers().get(layers.indexOf(layer));
+      Tensor left = Tensor.allocate(each, DType.F32, l.shape());
+      Tensor right = Tensor.allocate(each, DType.F32, r.shape());
+      stepped.leftFactor(left);
+      stepped.rightFactor(right);
+      storage.compareFactor(tally, "L", left, l, gamma, updates, tolerance);
+      storage.compareFactor(tally, "R", right, r, gamma, updates, tolerance);
+      double leftBound = storage.bound(l, gamma, updates, tolerance);
+      double rightBound = storage.bound(r, gamma, updates, tolerance);
+      Tensor gradient = join(layer, dw, db, each);
+      double[] want = golden.load(each, key + "pw", layer.shape).toDoubleArray();
       storage.comparePreconditioned(
           tally,
-          name + label,
-          got.toDoubleArray(),
-          want.toDoubleArray(),
-          golden.load(each, key + "L", layer.out, layer.out),
-          Tensor.copyOf(each, joined, layer.out, layer.augmented()),
-          golden.load(each, key + "R", layer.augmented(), layer.augmented()),
+          "pw",
+          pw.toDoubleArray(),
+          want,
+          l,
+          leftBound,
+          gradient,
+          r,
+          rightBound,
           nu,
           tolerances.gradients);
+      if (pb != null) {
+        want = golden.load(each, key + "pb", layer.out).toDoubleArray();
+        storage.comparePreconditioned(
+            tally,
+            "pb",
+            pb.toDoubleArray(),
+            want,
+            l,
+            leftBound,
+            gradient,
+            r,
+            rightBound,
+            nu,
+            tolerances.gradients);
+      }
+    }
+
+    /** [dW | db]. */
+    private static Tensor join(Layer layer, Tensor dw, @Nullable Tensor db, Arena each) {
+      int columns = layer.augmented();
+      double[] joined = new double[layer.out * columns];
+      double[] matrix = dw.toDoubleArray();
+      for (int r = 0; r < layer.out; r++) {
+        System.arraycopy(matrix, r * layer.in, joined, r * columns, layer.in);
+        if (db != null) {
+          joined[r * columns + layer.in] = db.getDouble(r);
+        }
+      }
+      return Tensor.copyOf(each, joined, layer.out, columns);
     }
   }
 }
