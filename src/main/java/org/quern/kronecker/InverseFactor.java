@@ -75,9 +75,12 @@ public abstract class InverseFactor {
     if (threads < 1) {
       throw new IllegalArgumentException("threads: expected at least 1, got " + threads);
     }
-    if (storage instanceof Storage.LowRank && rule != UpdateRule.CODE) {
-      throw new IllegalArgumentException(
-          "rule: expected CODE, which alone keeps I - J of low rank, got " + rule);
+    if (storage instanceof Storage.LowRank lowRank) {
+      if (rule != UpdateRule.CODE) {
+        throw new IllegalArgumentException(
+            "rule: expected CODE, which alone keeps I - J of low rank, got " + rule);
+      }
+      return new LowRankFactor(arena, d, lowRank, gamma, tier);
     }
     return new SymmetricFactor(arena, d, storage, rule, gamma, threads, tier);
   }
@@ -87,7 +90,9 @@ public abstract class InverseFactor {
     if (d < 1) {
       throw new IllegalArgumentException("d: expected at least 1, got " + d);
     }
-    return SymmetricFactor.bytesOf(d, storage);
+    return storage instanceof Storage.LowRank lowRank
+        ? LowRankFactor.bytesOf(d, lowRank)
+        : SymmetricFactor.bytesOf(d, storage);
   }
 
   /** The dimension d. */
