@@ -3,6 +3,7 @@ package org.quern.kronecker;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import org.quern.linalg.SymmetricEigen;
 import org.quern.tensor.DType;
 import org.quern.tensor.Tensor;
 
@@ -23,6 +24,9 @@ record GoldenStorage(String label, Storage storage, double unit) {
   /** Of the largest entry of the parameters after a run with factors of F16. */
   private static final double PARAMETERS_F16 = 5e-3;
 
+  /** How far an eigenvalue may be above 1 by rounding. */
+  private static final double IDENTITY = 1e-6;
+
   private static final double F16 = 0x1p-11;
   private static final double BF16 = 0x1p-8;
 
@@ -38,6 +42,23 @@ record GoldenStorage(String label, Storage storage, double unit) {
     if (rule == UpdateRule.CODE) {
       storages.add(new GoldenStorage("low rank", Storage.lowRank(dimension, 0), 0));
     }
+    return storages;
+  }
+
+  /** The storages that can keep a rule and these factors, which low rank does where J &le; I. */
+  static List<GoldenStorage> of(UpdateRule rule, Tensor... factors) {
+    int dimension = 1;
+    boolean belowIdentity = true;
+    for (Tensor factor : factors) {
+      int d = (int) factor.dim(0);
+      dimension = Math.max(dimension, d);
+      double[] values = new double[d];
+      new SymmetricEigen(d).decompose(d, factor.toDoubleArray(), values);
+      belowIdentity &= values[0] <= 1 + IDENTITY;
+    }
+    List<GoldenStorage> storages = of(rule, dimension);
+    boolean fits = belowIdentity;
+    storages.removeIf(storage -> storage.storage instanceof Storage.LowRank && !fits);
     return storages;
   }
 

@@ -12,6 +12,7 @@ import java.util.regex.Pattern;
 import org.jspecify.annotations.Nullable;
 import org.quern.io.FormatException;
 import org.quern.linalg.Gemm;
+import org.quern.linalg.SymmetricEigen;
 import org.quern.runtime.Tier;
 import org.quern.tensor.DType;
 import org.quern.tensor.Tensor;
@@ -112,7 +113,7 @@ final class KernelReplayer {
     for (double x : v.toDoubleArray()) {
       squares += x * x;
     }
-    for (GoldenStorage storage : GoldenStorage.of(rule, d)) {
+    for (GoldenStorage storage : GoldenStorage.of(rule, start)) {
       InverseFactor factor = factor(storage, d, rule, gamma);
       factor.fromDense(start);
       InverseFactor.Outcome outcome = factor.update(v.to(DType.F32, arena));
@@ -142,6 +143,12 @@ final class KernelReplayer {
     for (Map.Entry<String, UpdateRule> rule : rules.entrySet()) {
       for (GoldenStorage storage : GoldenStorage.of(rule.getValue(), d)) {
         compareSequence(rule.getKey(), rule.getValue(), storage, vectors, gamma);
+      }
+    }
+    for (String key : golden.tensors()) {
+      Matcher matcher = TRUNCATED.matcher(key);
+      if (matcher.matches()) {
+        compareTruncated(key, Integer.parseInt(matcher.group(1)), vectors, gamma);
       }
     }
   }
@@ -187,6 +194,38 @@ final class KernelReplayer {
     return Tensor.copyOf(arena, j, d, d);
   }
 
+  /** The spectral errors of a form that keeps few columns. */
+  private void compareTruncated(String key, int columns, Tensor vectors, double gamma)
+      throws IOException {
+    int d = (int) vectors.dim(1);
+    int n = (int) vectors.dim(0);
+    double[] want = golden.load(arena, key, n).toDoubleArray();
+    InverseFactor truncated =
+        InverseFactor.create(
+            arena,
+            d,
+            Storage.lowRank(columns, Double.POSITIVE_INFINITY),
+            UpdateRule.CODE,
+            gamma,
+            tier);
+    InverseFactor exact =
+        InverseFactor.create(arena, d, Storage.dense(), UpdateRule.CODE, gamma, Tier.SCALAR);
+    SymmetricEigen eigen = new SymmetricEigen(d);
+    double[] values = new double[d];
+    for (int t = 0; t < n; t++) {
+      truncated.update(vectors.row(t));
+      exact.update(vectors.row(t));
+      double[] difference = dense(truncated).toDoubleArray();
+      double[] reference = dense(exact).toDoubleArray();
+      for (int i = 0; i < difference.length; i++) {
+        difference[i] -= reference[i];
+      }
+      eigen.decompose(d, difference, values);
+      double error = Math.max(Math.abs(values[0]), Math.abs(values[d - 1]));
+      tally.add(key + ", low rank", Math.abs(error - want[t]), TOLERANCE, "spectral error");
+    }
+  }
+
   void stabiliser() throws IOException {
     double zeta = golden.number("zeta");
     double eps = golden.number("eps");
@@ -198,7 +237,7 @@ final class KernelReplayer {
       Tensor start = golden.load(arena, prefix + ".J", -1, -1);
       int d = (int) start.dim(0);
       Tensor want = golden.load(arena, prefix + "." + norm + "." + mode, d, d);
-      for (GoldenStorage storage : GoldenStorage.of(UpdateRule.CODE, d)) {
+      for (GoldenStorage storage : GoldenStorage.of(UpdateRule.CODE, start)) {
         InverseFactor factor = factor(storage, d, UpdateRule.CODE, 0.95);
         factor.fromDense(start);
         boolean fires =
@@ -252,7 +291,7 @@ final class KernelReplayer {
         String name = rescale.name().toLowerCase(Locale.ROOT);
         Tensor want = golden.load(arena, prefix + name + ".P", o, i);
         double scale = golden.scalar(arena, prefix + name + ".scale");
-        for (GoldenStorage storage : GoldenStorage.of(UpdateRule.CODE, Math.max(o, i))) {
+        for (GoldenStorage storage : GoldenStorage.of(UpdateRule.CODE, l, r)) {
           comparePreconditioned(name, l, r, g, bias, rescale, storage, want, scale);
         }
       }
@@ -323,7 +362,7 @@ final class KernelReplayer {
     Tensor want = golden.load(arena, "P", o, i);
     Tensor product = product(y.to(DType.F32, arena), a.to(DType.F32, arena));
     tally.relative("Y'A", product, g, TOLERANCE);
-    for (GoldenStorage storage : GoldenStorage.of(UpdateRule.CODE, Math.max(o, i))) {
+    for (GoldenStorage storage : GoldenStorage.of(UpdateRule.CODE, l, r)) {
       comparePreconditioned(
           "L(Y'A)R:", l, r, product.to(DType.F64, arena), false, Rescale.NONE, storage, want, 1);
       InverseFactor left = factor(storage, o, UpdateRule.CODE, 0.95);
