@@ -7,7 +7,6 @@ import java.lang.foreign.Arena;
 import java.util.Locale;
 import java.util.Map;
 import java.util.TreeMap;
-import java.util.TreeSet;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import org.jspecify.annotations.Nullable;
@@ -23,10 +22,10 @@ final class KernelReplayer {
   /** Relative to the largest entry, for kernels in binary32. */
   private static final double TOLERANCE = 1e-5;
 
-  private static final Pattern RULE = Pattern.compile("(?:d\\d+|t\\d+)\\.([a-z_]+)(?:\\.[Js])?");
+  private static final Pattern UPDATE = Pattern.compile("(d\\d+\\.)([a-z_]+)\\.[Js]");
+  private static final Pattern STEP = Pattern.compile("(t)\\d+\\.([a-z_]+)");
   private static final Pattern SPECIAL = Pattern.compile("g([0-9.eE+-]+)\\.([A-Za-z_0-9]+)");
   private static final Pattern TRUNCATED = Pattern.compile("trunc(\\d+)to(\\d+)\\.err2");
-  private static final Pattern STEP = Pattern.compile("t(\\d+)\\.([a-z_]+)");
 
   private final GoldenCase golden;
   private final Tier tier;
@@ -44,19 +43,19 @@ final class KernelReplayer {
     return InverseFactor.create(arena, d, storage.storage(), rule, gamma, tier);
   }
 
-  private static Tensor dense(Arena arena, InverseFactor factor) {
+  private Tensor dense(InverseFactor factor) {
     Tensor dense = Tensor.allocate(arena, DType.F64, factor.dimension(), factor.dimension());
     factor.toDense(dense);
     return dense;
   }
 
-  /** The rules of a family of tensors, by their names in the file. */
-  private Map<String, UpdateRule> rules(String prefix) throws FormatException {
+  /** The rules in the names of tensors that begin with the prefix, by their names in the file. */
+  private Map<String, UpdateRule> rules(Pattern pattern, String prefix) throws FormatException {
     Map<String, UpdateRule> rules = new TreeMap<>();
     for (String key : golden.tensors()) {
-      Matcher matcher = RULE.matcher(key);
-      if (key.startsWith(prefix) && matcher.matches()) {
-        rules.put(matcher.group(1), rule(key, matcher.group(1)));
+      Matcher matcher = pattern.matcher(key);
+      if (matcher.matches() && matcher.group(1).equals(prefix)) {
+        rules.put(matcher.group(2), rule(key, matcher.group(2)));
       }
     }
     return rules;
@@ -76,12 +75,13 @@ final class KernelReplayer {
       String prefix = "d" + d + ".";
       Tensor start = golden.load(arena, prefix + "J", d, d);
       Tensor v = golden.load(arena, prefix + "v", d);
-      Map<String, UpdateRule> rules = rules(prefix);
+      Map<String, UpdateRule> rules = rules(UPDATE, prefix);
       if (rules.isEmpty()) {
         golden.load(arena, prefix + "code.J", d, d);
       }
       for (Map.Entry<String, UpdateRule> rule : rules.entrySet()) {
-        compareUpdate(start, v, prefix + rule.getKey() + ".", rule.getKey(), rule.getValue(), gamma);
+        compareUpdate(
+            start, v, prefix + rule.getKey() + ".", rule.getKey(), rule.getValue(), gamma);
       }
     }
   }
@@ -113,21 +113,21 @@ final class KernelReplayer {
     for (double x : v.toDoubleArray()) {
       squares += x * x;
     }
-    for (GoldenStorage storage : GoldenStorage.of(rule, d)) {
+    for (GoldenStorage storage : GoldenStorage.of(rule, start)) {
       InverseFactor factor = factor(storage, d, rule, gamma);
       factor.fromDense(start);
       InverseFactor.Outcome outcome = factor.update(v.to(DType.F32, arena));
-      boolean applied = outcome == InverseFactor.Outcome.APPLIED;
-      double tolerance = storage.factorTolerance(TOLERANCE);
-      double deviation =
-          applied
-              ? Tally.deviation(dense(arena, factor).toDoubleArray(), want.toDoubleArray())
-              : Double.NaN;
-      tally.add(what + " J, " + storage.label(), deviation, tolerance, Tally.RELATIVE);
-      double error = Math.abs(factor.quadraticForm() - wantS);
-      // v'Jv of an error of rounding in every element of J is at most d rounding |v|^2.
-      double bound = TOLERANCE * wantS + d * storage.rounding() * squares;
-      tally.add(what + " s, " + storage.label(), error == 0 ? 0 : error / bound, 1, Tally.SHARE);
+      double p = rule.p(gamma);
+      storage.compareFactor(tally, what + " J", dense(factor), want, p, 1, TOLERANCE);
+      tally.add(
+          what + " outcome, " + storage.label(),
+          outcome == InverseFactor.Outcome.APPLIED ? 0 : 1,
+          0,
+          "updates not applied");
+      // An error of all elements of J changes v'Jv by no more than d of it times |v|^2.
+      double bound = TOLERANCE * Math.abs(wantS) + d * storage.bound(start, p, 0, 0) * squares;
+      double[] got = {factor.quadraticForm()};
+      tally.share(what + " s, " + storage.label(), got, new double[] {wantS}, bound);
     }
   }
 
@@ -136,13 +136,14 @@ final class KernelReplayer {
     int n = golden.count("n");
     double gamma = golden.number("gamma");
     Tensor vectors = golden.floats(arena, "V", n, d);
-    for (Map.Entry<String, UpdateRule> rule : rules("t").entrySet()) {
+    Map<String, UpdateRule> rules = rules(STEP, "t");
+    if (rules.isEmpty()) {
+      golden.load(arena, "t" + (n - 1) + ".code", d, d);
+    }
+    for (Map.Entry<String, UpdateRule> rule : rules.entrySet()) {
       for (GoldenStorage storage : GoldenStorage.of(rule.getValue(), d)) {
         compareSequence(rule.getKey(), rule.getValue(), storage, vectors, gamma);
       }
-    }
-    if (rules("t").isEmpty()) {
-      golden.load(arena, "t" + (n - 1) + ".code", d, d);
     }
     for (String key : golden.tensors()) {
       Matcher matcher = TRUNCATED.matcher(key);
@@ -158,19 +159,20 @@ final class KernelReplayer {
     int d = (int) vectors.dim(1);
     int n = (int) vectors.dim(0);
     InverseFactor factor = factor(storage, d, rule, gamma);
-    double tolerance = storage.factorTolerance(TOLERANCE);
-    String result = name + " J, " + storage.label();
+    double p = rule.p(gamma);
     for (int t = 0; t < n; t++) {
       factor.update(vectors.row(t));
       String key = "t" + t + "." + name;
       if (golden.hasTensor(key)) {
-        tally.relative(result, dense(arena, factor), golden.load(arena, key, d, d), tolerance);
+        Tensor want = golden.load(arena, key, d, d);
+        storage.compareFactor(tally, name + " J", dense(factor), want, p, t, TOLERANCE);
       }
     }
-    if (rule == UpdateRule.CODE && (golden.hasTensor("lowrank.U") || golden.hasTensor("lowrank.c"))) {
+    if (rule == UpdateRule.CODE
+        && (golden.hasTensor("lowrank.U") || golden.hasTensor("lowrank.c"))) {
       Tensor want = lowRank(golden.load(arena, "lowrank.U", d, -1));
-      tally.relative(
-          name + " I - U diag(c) U', " + storage.label(), dense(arena, factor), want, tolerance);
+      String label = name + " I - U diag(c) U'";
+      storage.compareFactor(tally, label, dense(factor), want, p, n, TOLERANCE);
     }
   }
 
@@ -213,8 +215,8 @@ final class KernelReplayer {
     for (int t = 0; t < n; t++) {
       truncated.update(vectors.row(t));
       exact.update(vectors.row(t));
-      double[] difference = dense(arena, truncated).toDoubleArray();
-      double[] reference = dense(arena, exact).toDoubleArray();
+      double[] difference = dense(truncated).toDoubleArray();
+      double[] reference = dense(exact).toDoubleArray();
       for (int i = 0; i < difference.length; i++) {
         difference[i] -= reference[i];
       }
@@ -235,7 +237,7 @@ final class KernelReplayer {
       Tensor start = golden.load(arena, prefix + ".J", -1, -1);
       int d = (int) start.dim(0);
       Tensor want = golden.load(arena, prefix + "." + norm + "." + mode, d, d);
-      for (GoldenStorage storage : GoldenStorage.of(UpdateRule.CODE, d)) {
+      for (GoldenStorage storage : GoldenStorage.of(UpdateRule.CODE, start)) {
         InverseFactor factor = factor(storage, d, UpdateRule.CODE, 0.95);
         factor.fromDense(start);
         boolean fires =
@@ -256,11 +258,14 @@ final class KernelReplayer {
             fires == row.get(3).getAsBoolean() ? 0 : 1,
             0,
             "decisions");
-        tally.relative(
-            norm + " " + mode + ", " + storage.label(),
-            dense(arena, factor),
-            want,
-            storage.factorTolerance(TOLERANCE));
+        // The start is rounded, whose deviation from I is larger than that of what comes out.
+        double bound = storage.bound(start, 1, 1, TOLERANCE);
+        String label = norm + " " + mode + ", " + storage.label();
+        if (storage.isRounded()) {
+          tally.share(label, dense(factor).toDoubleArray(), want.toDoubleArray(), bound);
+        } else {
+          tally.relative(label, dense(factor), want, TOLERANCE);
+        }
       }
     }
   }
@@ -286,7 +291,7 @@ final class KernelReplayer {
         String name = rescale.name().toLowerCase(Locale.ROOT);
         Tensor want = golden.load(arena, prefix + name + ".P", o, i);
         double scale = golden.scalar(arena, prefix + name + ".scale");
-        for (GoldenStorage storage : GoldenStorage.of(UpdateRule.CODE, Math.max(o, i))) {
+        for (GoldenStorage storage : GoldenStorage.of(UpdateRule.CODE, l, r)) {
           comparePreconditioned(name, l, r, g, bias, rescale, storage, want, scale);
         }
       }
@@ -316,13 +321,34 @@ final class KernelReplayer {
     for (int k = 0; k < got.length; k++) {
       got[k] *= nu;
     }
-    String label = ", " + storage.label();
-    double[] expected = want.toDoubleArray();
-    storage.comparePreconditioned(tally, name + " P" + label, got, expected, l, g, r, scale, TOLERANCE);
-    double tolerance = storage.rounding() > 0 ? Double.NaN : TOLERANCE;
-    if (storage.rounding() == 0) {
-      tally.add(name + " scale" + label, Math.abs(nu - scale) / scale, tolerance, "relative error");
+    compareProduct(storage, name + " P", got, want, l, g, r, scale);
+    if (!storage.isRounded()) {
+      double deviation = Math.abs(nu - scale) / scale;
+      tally.add(name + " scale, " + storage.label(), deviation, TOLERANCE, "relative error");
     }
+  }
+
+  private void compareProduct(
+      GoldenStorage storage,
+      String name,
+      double[] got,
+      Tensor want,
+      Tensor l,
+      Tensor g,
+      Tensor r,
+      double scale) {
+    storage.comparePreconditioned(
+        tally,
+        name,
+        got,
+        want.toDoubleArray(),
+        l,
+        storage.bound(l, 1, 0, 0),
+        g,
+        r,
+        storage.bound(r, 1, 0, 0),
+        scale,
+        TOLERANCE);
   }
 
   void lowRankGradient() throws IOException {
@@ -336,7 +362,7 @@ final class KernelReplayer {
     Tensor want = golden.load(arena, "P", o, i);
     Tensor product = product(y.to(DType.F32, arena), a.to(DType.F32, arena));
     tally.relative("Y'A", product, g, TOLERANCE);
-    for (GoldenStorage storage : GoldenStorage.of(UpdateRule.CODE, Math.max(o, i))) {
+    for (GoldenStorage storage : GoldenStorage.of(UpdateRule.CODE, l, r)) {
       comparePreconditioned(
           "L(Y'A)R:", l, r, product.to(DType.F64, arena), false, Rescale.NONE, storage, want, 1);
       InverseFactor left = factor(storage, o, UpdateRule.CODE, 0.95);
@@ -344,16 +370,7 @@ final class KernelReplayer {
       left.fromDense(l);
       right.fromDense(r);
       Tensor factored = product(rows(left, y), rows(right, a));
-      storage.comparePreconditioned(
-          tally,
-          "(YL)'(AR): P, " + storage.label(),
-          factored.toDoubleArray(),
-          want.toDoubleArray(),
-          l,
-          g,
-          r,
-          1,
-          TOLERANCE);
+      compareProduct(storage, "(YL)'(AR): P", factored.toDoubleArray(), want, l, g, r, 1);
     }
   }
 
@@ -370,7 +387,7 @@ final class KernelReplayer {
   /** y'a. */
   private Tensor product(Tensor y, Tensor a) {
     Tensor out = Tensor.allocate(arena, DType.F32, y.dim(1), a.dim(1));
-    Gemm.create(arena, 1, tier).multiply(1, y, true, a, false, 0, out);
+    Gemm.create(arena, 1, tier).multiply(true, false, 1, y, a, 0, out);
     return out;
   }
 

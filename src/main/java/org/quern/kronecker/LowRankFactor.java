@@ -488,6 +488,14 @@ public final class LowRankFactor extends InverseFactor {
     }
   }
 
+  @Override
+  public void diagonal(Tensor out) {
+    for (int r = 0; r < d; r++) {
+      row(r);
+      out.setDouble(vectors.get(FLOAT, (long) Float.BYTES * r), r);
+    }
+  }
+
   /**
    * Makes J the matrix in {@code j} but for eigenvalues of I - J that may be dropped or are within
    * the rounding of single-precision elements; O(d^3), by {@link SymmetricEigen}. The number of

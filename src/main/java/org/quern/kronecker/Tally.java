@@ -28,20 +28,37 @@ final class Tally {
     add(name, deviation(got.toDoubleArray(), want.toDoubleArray()), tolerance, RELATIVE);
   }
 
+  /** Takes the largest |got - want| over a bound for it. */
+  void share(String name, double[] got, double[] want, double bound) {
+    double worst = worst(got, want);
+    add(name, worst == 0 ? 0 : worst / bound, 1, SHARE);
+  }
+
   /** Largest |got - want| over the largest |want|; 0 where all are equal, NaN where one is NaN. */
   static double deviation(double[] got, double[] want) {
+    double worst = worst(got, want);
+    return worst == 0 ? 0 : worst / largest(want);
+  }
+
+  private static double worst(double[] got, double[] want) {
     double worst = got.length == want.length ? 0 : Double.NaN;
-    double largest = 0;
     for (int i = 0; i < want.length && i < got.length; i++) {
       worst = Math.max(worst, Math.abs(got[i] - want[i]));
-      largest = Math.max(largest, Math.abs(want[i]));
     }
-    return worst == 0 ? 0 : worst / largest;
+    return worst;
+  }
+
+  /** Largest absolute value. */
+  static double largest(double[] values) {
+    double largest = 0;
+    for (double value : values) {
+      largest = Math.max(largest, Math.abs(value));
+    }
+    return largest;
   }
 
   void record(Replay replay, String file) {
     figures.forEach(
-        (name, figure) ->
-            replay.record(file, name, figure.worst, figure.tolerance, figure.unit));
+        (name, figure) -> replay.record(file, name, figure.worst, figure.tolerance, figure.unit));
   }
 }
