@@ -124,6 +124,14 @@ final class ScalarSymmetricKernels implements SymmetricKernels {
   }
 
   @Override
+  public void clear(MemorySegment work, long x, int n) {
+    MemorySegment m = NativeViews.base(work);
+    for (int i = 0; i < n; i++) {
+      set(m, x, i, 0);
+    }
+  }
+
+  @Override
   public int magnitude(MemorySegment work, long x, int n) {
     MemorySegment m = NativeViews.base(work);
     int max = 0;

@@ -92,6 +92,9 @@ interface SymmetricKernels {
   /** {@code w = sum over groups of sums}, in ascending order. */
   void gather(MemorySegment work, long sums, long groupStride, int groups, long w, int n);
 
+  /** Zeroes n floats. */
+  void clear(MemorySegment work, long x, int n);
+
   /** The greatest of n bit patterns without their signs: at least that of infinity for a NaN. */
   int magnitude(MemorySegment work, long x, int n);
 

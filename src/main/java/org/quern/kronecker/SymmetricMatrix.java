@@ -238,7 +238,7 @@ public final class SymmetricMatrix {
     checkFinite("a", a);
     for (int i = 0; i < SymmetricSweep.blocks(d); i++) {
       for (int j = 0; j <= i; j++) {
-        sweep.work.asSlice(sweep.scratch(), (long) TILE * TILE * Float.BYTES).fill((byte) 0);
+        sweep.clearScratch();
         for (int r = 0; i == j && r < Math.min(TILE, d - i * TILE); r++) {
           set(r, r, (float) a);
         }
@@ -262,7 +262,7 @@ public final class SymmetricMatrix {
   void fromDense(Tensor s, double a, double b) {
     for (int i = 0; i < SymmetricSweep.blocks(d); i++) {
       for (int j = 0; j <= i; j++) {
-        sweep.work.asSlice(sweep.scratch(), (long) TILE * TILE * Float.BYTES).fill((byte) 0);
+        sweep.clearScratch();
         for (int row = i * TILE; row < Math.min(d, (i + 1) * TILE); row++) {
           for (int column = j * TILE; column < Math.min(d, (j + 1) * TILE); column++) {
             double value = a * element(s, Math.max(row, column), Math.min(row, column));

@@ -87,7 +87,8 @@ final class SymmetricSweep {
     this.matrix = matrix;
     this.threads = threads;
     this.tier = tier;
-    this.kernels = ScalarSymmetricKernels.INSTANCE;
+    this.kernels =
+        tier == Tier.VECTOR ? VectorSymmetricKernels.INSTANCE : ScalarSymmetricKernels.INSTANCE;
     this.groups = groups(d);
     this.vectorBytes = (long) padded * Float.BYTES;
     this.plain = vectors * vectorBytes;
@@ -198,8 +199,9 @@ final class SymmetricSweep {
     long sums = NativeViews.at(work, group, groups * groupBytes);
     kernels.gather(work, sums, groupBytes, groups, at(w), padded);
     // Columns of the padding hold zero, unless v is not finite.
-    work.asSlice(vector(w) + (long) d * Float.BYTES, (long) (padded - d) * Float.BYTES)
-        .fill((byte) 0);
+    for (int i = d; i < padded; i++) {
+      work.set(JAVA_FLOAT, vector(w) + (long) i * Float.BYTES, 0);
+    }
   }
 
   /** Where the rows of tiles of a group begin: equal areas below the diagonal. */
@@ -211,7 +213,7 @@ final class SymmetricSweep {
     long own = group + g * groupBytes;
     long base = NativeViews.at(work, 0, work.byteSize());
     if (multiply) {
-      work.asSlice(own, scratch).fill((byte) 0);
+      kernels.clear(work, base + own, (int) (scratch / Float.BYTES));
     }
     for (int i = boundary(g); i < boundary(g + 1); i++) {
       for (int j = 0; j <= i; j++) {
@@ -334,6 +336,11 @@ final class SymmetricSweep {
     return group + scratch;
   }
 
+  /** Zeroes the scratch tile. */
+  void clearScratch() {
+    kernels.clear(work, NativeViews.at(work, scratch(), TILE_BYTES), (int) TILE_FLOATS);
+  }
+
   /** Where in {@link #work} as many doubles as there are rows are free between passes. */
   long sums() {
     return group;
@@ -362,7 +369,7 @@ final class SymmetricSweep {
     }
     int rows = Math.min(TILE, d - i * TILE);
     long row = Math.min(TILE, d - j * TILE) * (long) Float.BYTES;
-    work.asSlice(to, TILE_BYTES).fill((byte) 0);
+    kernels.clear(work, NativeViews.at(work, to, TILE_BYTES), (int) TILE_FLOATS);
     for (int r = 0; r < rows; r++) {
       long from = offset(i, j) + Float.BYTES * (r * stride());
       MemorySegment.copy(memory, from, work, to + r * (long) TILE * Float.BYTES, row);

@@ -1,0 +1,403 @@
+package org.quern.kronecker;
+
+import static java.lang.foreign.ValueLayout.JAVA_FLOAT_UNALIGNED;
+
+import java.lang.foreign.MemorySegment;
+import java.nio.ByteOrder;
+import jdk.incubator.vector.DoubleVector;
+import jdk.incubator.vector.FloatVector;
+import jdk.incubator.vector.IntVector;
+import jdk.incubator.vector.VectorOperators;
+import jdk.incubator.vector.VectorShape;
+import jdk.incubator.vector.VectorSpecies;
+import org.quern.runtime.NativeViews;
+
+/**
+ * The tile on the Vector API, in panels of four vectors: the columns' parts of z, of v and of the
+ * sums stay in registers while the rows go by, and a row's partial sum stays a whole vector in the
+ * first-level cache. All sums over columns are chains of fused multiply-adds.
+ */
+final class VectorSymmetricKernels implements SymmetricKernels {
+  static final VectorSymmetricKernels INSTANCE = new VectorSymmetricKernels();
+
+  /** At most 512 bits: four vectors must fit a tile. */
+  private static final VectorSpecies<Float> F =
+      FloatVector.SPECIES_PREFERRED.vectorBitSize() > 512
+          ? FloatVector.SPECIES_512
+          : FloatVector.SPECIES_PREFERRED;
+
+  private static final VectorSpecies<Integer> I = VectorSpecies.of(int.class, F.vectorShape());
+  private static final VectorSpecies<Double> D = VectorSpecies.of(double.class, F.vectorShape());
+  private static final VectorSpecies<Float> HALF =
+      VectorSpecies.of(float.class, VectorShape.forBitSize(F.vectorBitSize() / 2));
+  private static final VectorSpecies<Float> QUARTET = FloatVector.SPECIES_128;
+
+  private static final int LANES = F.length();
+  private static final int PANEL = 4 * LANES;
+  private static final long BYTES = F.vectorByteSize();
+  private static final ByteOrder ORDER = ByteOrder.LITTLE_ENDIAN;
+
+  /** Vectors are shorter than this, which spares the loops their checks. */
+  private static final int MOST = 1 << 24;
+
+  private VectorSymmetricKernels() {}
+
+  @Override
+  public int sumBytes() {
+    return Float.BYTES;
+  }
+
+  @Override
+  public int partialBytes() {
+    return F.vectorByteSize();
+  }
+
+  @Override
+  public void update(
+      MemorySegment matrix,
+      long tile,
+      long stride,
+      double p,
+      int terms,
+      MemorySegment work,
+      long signed,
+      long plain,
+      long termStride) {
+    for (int panel = 0; panel < TILE; panel += PANEL) {
+      long shift = (long) Float.BYTES * panel;
+      updatePanel(
+          matrix,
+          tile + shift,
+          stride * Float.BYTES,
+          (float) p,
+          terms,
+          work,
+          signed,
+          plain + shift,
+          termStride);
+    }
+  }
+
+  /** Two rows at a time, for which a term's part of the columns is read once. */
+  private static void updatePanel(
+      MemorySegment matrix,
+      long tile,
+      long stride,
+      float p,
+      int terms,
+      MemorySegment work,
+      long signed,
+      long plain,
+      long termStride) {
+    MemorySegment t = NativeViews.base(matrix);
+    MemorySegment m = NativeViews.base(work);
+    FloatVector factor = FloatVector.broadcast(F, p);
+    for (int r = 0; r < TILE; r += 2) {
+      long upper = tile + r * stride;
+      long lower = upper + stride;
+      FloatVector a0 = FloatVector.fromMemorySegment(F, t, upper, ORDER).mul(factor);
+      FloatVector a1 = FloatVector.fromMemorySegment(F, t, upper + BYTES, ORDER).mul(factor);
+      FloatVector a2 = FloatVector.fromMemorySegment(F, t, upper + 2 * BYTES, ORDER).mul(factor);
+      FloatVector a3 = FloatVector.fromMemorySegment(F, t, upper + 3 * BYTES, ORDER).mul(factor);
+      FloatVector b0 = FloatVector.fromMemorySegment(F, t, lower, ORDER).mul(factor);
+      FloatVector b1 = FloatVector.fromMemorySegment(F, t, lower + BYTES, ORDER).mul(factor);
+      FloatVector b2 = FloatVector.fromMemorySegment(F, t, lower + 2 * BYTES, ORDER).mul(factor);
+      FloatVector b3 = FloatVector.fromMemorySegment(F, t, lower + 3 * BYTES, ORDER).mul(factor);
+      for (int term = 0; term < terms; term++) {
+        long zs = signed + term * termStride + (long) Float.BYTES * r;
+        long z = plain + term * termStride;
+        FloatVector x = FloatVector.broadcast(F, m.get(JAVA_FLOAT_UNALIGNED, zs));
+        FloatVector y = FloatVector.broadcast(F, m.get(JAVA_FLOAT_UNALIGNED, zs + Float.BYTES));
+        FloatVector z0 = FloatVector.fromMemorySegment(F, m, z, ORDER);
+        FloatVector z1 = FloatVector.fromMemorySegment(F, m, z + BYTES, ORDER);
+        FloatVector z2 = FloatVector.fromMemorySegment(F, m, z + 2 * BYTES, ORDER);
+        FloatVector z3 = FloatVector.fromMemorySegment(F, m, z + 3 * BYTES, ORDER);
+        a0 = x.fma(z0, a0);
+        a1 = x.fma(z1, a1);
+        a2 = x.fma(z2, a2);
+        a3 = x.fma(z3, a3);
+        b0 = y.fma(z0, b0);
+        b1 = y.fma(z1, b1);
+        b2 = y.fma(z2, b2);
+        b3 = y.fma(z3, b3);
+      }
+      a0.intoMemorySegment(t, upper, ORDER);
+      a1.intoMemorySegment(t, upper + BYTES, ORDER);
+      a2.intoMemorySegment(t, upper + 2 * BYTES, ORDER);
+      a3.intoMemorySegment(t, upper + 3 * BYTES, ORDER);
+      b0.intoMemorySegment(t, lower, ORDER);
+      b1.intoMemorySegment(t, lower + BYTES, ORDER);
+      b2.intoMemorySegment(t, lower + 2 * BYTES, ORDER);
+      b3.intoMemorySegment(t, lower + 3 * BYTES, ORDER);
+    }
+  }
+
+  @Override
+  public void multiply(
+      MemorySegment matrix,
+      long tile,
+      long stride,
+      MemorySegment work,
+      long rows,
+      long columns,
+      long sums,
+      long partials) {
+    for (int panel = 0; panel < TILE; panel += PANEL) {
+      long shift = (long) Float.BYTES * panel;
+      multiplyPanel(
+          matrix,
+          tile + shift,
+          stride * Float.BYTES,
+          work,
+          rows,
+          columns + shift,
+          sums + shift,
+          partials);
+    }
+  }
+
+  private static void multiplyPanel(
+      MemorySegment matrix,
+      long tile,
+      long stride,
+      MemorySegment work,
+      long rows,
+      long columns,
+      long sums,
+      long partials) {
+    MemorySegment t = NativeViews.base(matrix);
+    MemorySegment m = NativeViews.base(work);
+    FloatVector v0 = FloatVector.fromMemorySegment(F, m, columns, ORDER);
+    FloatVector v1 = FloatVector.fromMemorySegment(F, m, columns + BYTES, ORDER);
+    FloatVector v2 = FloatVector.fromMemorySegment(F, m, columns + 2 * BYTES, ORDER);
+    FloatVector v3 = FloatVector.fromMemorySegment(F, m, columns + 3 * BYTES, ORDER);
+    FloatVector s0 = FloatVector.fromMemorySegment(F, m, sums, ORDER);
+    FloatVector s1 = FloatVector.fromMemorySegment(F, m, sums + BYTES, ORDER);
+    FloatVector s2 = FloatVector.fromMemorySegment(F, m, sums + 2 * BYTES, ORDER);
+    FloatVector s3 = FloatVector.fromMemorySegment(F, m, sums + 3 * BYTES, ORDER);
+    for (int r = 0; r < TILE; r++) {
+      long at = tile + r * stride;
+      long partial = partials + BYTES * r;
+      FloatVector w =
+          FloatVector.broadcast(F, m.get(JAVA_FLOAT_UNALIGNED, rows + (long) Float.BYTES * r));
+      FloatVector sum = FloatVector.fromMemorySegment(F, m, partial, ORDER);
+      FloatVector t0 = FloatVector.fromMemorySegment(F, t, at, ORDER);
+      FloatVector t1 = FloatVector.fromMemorySegment(F, t, at + BYTES, ORDER);
+      FloatVector t2 = FloatVector.fromMemorySegment(F, t, at + 2 * BYTES, ORDER);
+      FloatVector t3 = FloatVector.fromMemorySegment(F, t, at + 3 * BYTES, ORDER);
+      s0 = t0.fma(w, s0);
+      s1 = t1.fma(w, s1);
+      s2 = t2.fma(w, s2);
+      s3 = t3.fma(w, s3);
+      sum = t0.fma(v0, sum);
+      sum = t1.fma(v1, sum);
+      sum = t2.fma(v2, sum);
+      sum = t3.fma(v3, sum);
+      sum.intoMemorySegment(m, partial, ORDER);
+    }
+    s0.intoMemorySegment(m, sums, ORDER);
+    s1.intoMemorySegment(m, sums + BYTES, ORDER);
+    s2.intoMemorySegment(m, sums + 2 * BYTES, ORDER);
+    s3.intoMemorySegment(m, sums + 3 * BYTES, ORDER);
+  }
+
+  @Override
+  public void updateAndMultiply(
+      MemorySegment matrix,
+      long tile,
+      long stride,
+      double p,
+      MemorySegment work,
+      long signed,
+      long plain,
+      long rows,
+      long columns,
+      long sums,
+      long partials) {
+    for (int panel = 0; panel < TILE; panel += PANEL) {
+      long shift = (long) Float.BYTES * panel;
+      fusedPanel(
+          matrix,
+          tile + shift,
+          stride * Float.BYTES,
+          (float) p,
+          work,
+          signed,
+          plain + shift,
+          rows,
+          columns + shift,
+          sums + shift,
+          partials);
+    }
+  }
+
+  private static void fusedPanel(
+      MemorySegment matrix,
+      long tile,
+      long stride,
+      float p,
+      MemorySegment work,
+      long signed,
+      long plain,
+      long rows,
+      long columns,
+      long sums,
+      long partials) {
+    MemorySegment t = NativeViews.base(matrix);
+    MemorySegment m = NativeViews.base(work);
+    FloatVector factor = FloatVector.broadcast(F, p);
+    FloatVector z0 = FloatVector.fromMemorySegment(F, m, plain, ORDER);
+    FloatVector z1 = FloatVector.fromMemorySegment(F, m, plain + BYTES, ORDER);
+    FloatVector z2 = FloatVector.fromMemorySegment(F, m, plain + 2 * BYTES, ORDER);
+    FloatVector z3 = FloatVector.fromMemorySegment(F, m, plain + 3 * BYTES, ORDER);
+    FloatVector v0 = FloatVector.fromMemorySegment(F, m, columns, ORDER);
+    FloatVector v1 = FloatVector.fromMemorySegment(F, m, columns + BYTES, ORDER);
+    FloatVector v2 = FloatVector.fromMemorySegment(F, m, columns + 2 * BYTES, ORDER);
+    FloatVector v3 = FloatVector.fromMemorySegment(F, m, columns + 3 * BYTES, ORDER);
+    FloatVector s0 = FloatVector.fromMemorySegment(F, m, sums, ORDER);
+    FloatVector s1 = FloatVector.fromMemorySegment(F, m, sums + BYTES, ORDER);
+    FloatVector s2 = FloatVector.fromMemorySegment(F, m, sums + 2 * BYTES, ORDER);
+    FloatVector s3 = FloatVector.fromMemorySegment(F, m, sums + 3 * BYTES, ORDER);
+    for (int r = 0; r < TILE; r++) {
+      long at = tile + r * stride;
+      long element = (long) Float.BYTES * r;
+      long partial = partials + BYTES * r;
+      FloatVector x = FloatVector.broadcast(F, m.get(JAVA_FLOAT_UNALIGNED, signed + element));
+      FloatVector w = FloatVector.broadcast(F, m.get(JAVA_FLOAT_UNALIGNED, rows + element));
+      FloatVector sum = FloatVector.fromMemorySegment(F, m, partial, ORDER);
+      FloatVector t0 = FloatVector.fromMemorySegment(F, t, at, ORDER).mul(factor);
+      FloatVector t1 = FloatVector.fromMemorySegment(F, t, at + BYTES, ORDER).mul(factor);
+      FloatVector t2 = FloatVector.fromMemorySegment(F, t, at + 2 * BYTES, ORDER).mul(factor);
+      FloatVector t3 = FloatVector.fromMemorySegment(F, t, at + 3 * BYTES, ORDER).mul(factor);
+      t0 = x.fma(z0, t0);
+      t1 = x.fma(z1, t1);
+      t2 = x.fma(z2, t2);
+      t3 = x.fma(z3, t3);
+      t0.intoMemorySegment(t, at, ORDER);
+      t1.intoMemorySegment(t, at + BYTES, ORDER);
+      t2.intoMemorySegment(t, at + 2 * BYTES, ORDER);
+      t3.intoMemorySegment(t, at + 3 * BYTES, ORDER);
+      s0 = t0.fma(w, s0);
+      s1 = t1.fma(w, s1);
+      s2 = t2.fma(w, s2);
+      s3 = t3.fma(w, s3);
+      sum = t0.fma(v0, sum);
+      sum = t1.fma(v1, sum);
+      sum = t2.fma(v2, sum);
+      sum = t3.fma(v3, sum);
+      sum.intoMemorySegment(m, partial, ORDER);
+    }
+    s0.intoMemorySegment(m, sums, ORDER);
+    s1.intoMemorySegment(m, sums + BYTES, ORDER);
+    s2.intoMemorySegment(m, sums + 2 * BYTES, ORDER);
+    s3.intoMemorySegment(m, sums + 3 * BYTES, ORDER);
+  }
+
+  @Override
+  public void fold(MemorySegment work, long partials, long sums) {
+    MemorySegment m = NativeViews.base(work);
+    FloatVector zero = FloatVector.zero(F);
+    for (int r = 0; r < TILE; r++) {
+      long at = partials + BYTES * r;
+      FloatVector sum = FloatVector.fromMemorySegment(QUARTET, m, at, ORDER);
+      for (int i = 4; i < LANES; i += 4) {
+        long next = at + (long) Float.BYTES * i;
+        sum = sum.add(FloatVector.fromMemorySegment(QUARTET, m, next, ORDER));
+      }
+      sum.intoMemorySegment(m, at, ORDER);
+    }
+    for (int r = 0; r < TILE; r++) {
+      long at = partials + BYTES * r;
+      float low = m.get(JAVA_FLOAT_UNALIGNED, at) + m.get(JAVA_FLOAT_UNALIGNED, at + Float.BYTES);
+      float high =
+          m.get(JAVA_FLOAT_UNALIGNED, at + 2 * Float.BYTES)
+              + m.get(JAVA_FLOAT_UNALIGNED, at + 3 * Float.BYTES);
+      long to = sums + (long) Float.BYTES * r;
+      m.set(JAVA_FLOAT_UNALIGNED, to, m.get(JAVA_FLOAT_UNALIGNED, to) + (low + high));
+      zero.intoMemorySegment(m, at, ORDER);
+    }
+  }
+
+  @Override
+  public void gather(MemorySegment work, long sums, long groupStride, int groups, long w, int n) {
+    MemorySegment m = NativeViews.base(work);
+    int bound = Math.min(n, MOST);
+    for (int i = 0; i < bound; i += LANES) {
+      long element = (long) Float.BYTES * i;
+      FloatVector sum = FloatVector.fromMemorySegment(F, m, sums + element, ORDER);
+      for (int group = 1; group < groups; group++) {
+        long next = sums + group * groupStride + element;
+        sum = sum.add(FloatVector.fromMemorySegment(F, m, next, ORDER));
+      }
+      sum.intoMemorySegment(m, w + element, ORDER);
+    }
+  }
+
+  @Override
+  public void clear(MemorySegment work, long x, int n) {
+    MemorySegment m = NativeViews.base(work);
+    FloatVector zero = FloatVector.zero(F);
+    int bound = Math.min(n, MOST);
+    for (int i = 0; i < bound; i += LANES) {
+      zero.intoMemorySegment(m, x + (long) Float.BYTES * i, ORDER);
+    }
+  }
+
+  @Override
+  public int magnitude(MemorySegment work, long x, int n) {
+    MemorySegment m = NativeViews.base(work);
+    IntVector max = IntVector.zero(I);
+    int bound = Math.min(n, MOST);
+    for (int i = 0; i < bound; i += LANES) {
+      IntVector bits = IntVector.fromMemorySegment(I, m, x + (long) Float.BYTES * i, ORDER);
+      max = max.max(bits.and(Integer.MAX_VALUE));
+    }
+    return max.reduceLanes(VectorOperators.MAX);
+  }
+
+  @Override
+  public void scale(MemorySegment work, float a, long x, long y, int n) {
+    MemorySegment m = NativeViews.base(work);
+    int bound = Math.min(n, MOST);
+    for (int i = 0; i < bound; i += LANES) {
+      long element = (long) Float.BYTES * i;
+      FloatVector.fromMemorySegment(F, m, x + element, ORDER)
+          .mul(a)
+          .intoMemorySegment(m, y + element, ORDER);
+    }
+  }
+
+  @Override
+  public void combine(MemorySegment work, float a, long x, float b, long y, long out, int n) {
+    MemorySegment m = NativeViews.base(work);
+    FloatVector factor = FloatVector.broadcast(F, a);
+    int bound = Math.min(n, MOST);
+    for (int i = 0; i < bound; i += LANES) {
+      long element = (long) Float.BYTES * i;
+      FloatVector term = FloatVector.fromMemorySegment(F, m, y + element, ORDER).mul(b);
+      FloatVector.fromMemorySegment(F, m, x + element, ORDER)
+          .fma(factor, term)
+          .intoMemorySegment(m, out + element, ORDER);
+    }
+  }
+
+  @Override
+  public double dot(MemorySegment work, long x, long y, int n) {
+    MemorySegment m = NativeViews.base(work);
+    DoubleVector s0 = DoubleVector.zero(D);
+    DoubleVector s1 = s0;
+    int bound = Math.min(n, MOST);
+    for (int i = 0; i < bound; i += LANES) {
+      long element = (long) Float.BYTES * i;
+      s0 = widen(m, x + element).fma(widen(m, y + element), s0);
+      s1 = widen(m, x + element + BYTES / 2).fma(widen(m, y + element + BYTES / 2), s1);
+    }
+    return s0.add(s1).reduceLanes(VectorOperators.ADD);
+  }
+
+  /** Half a vector of floats as doubles. */
+  private static DoubleVector widen(MemorySegment m, long at) {
+    return (DoubleVector)
+        FloatVector.fromMemorySegment(HALF, m, at, ORDER).convertShape(VectorOperators.F2D, D, 0);
+  }
+}
