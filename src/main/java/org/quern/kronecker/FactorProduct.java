@@ -27,31 +27,26 @@ final class FactorProduct {
   private final InverseFactor factor;
   private final int d;
   private final Gemm gemm;
-
-  /** Greatest extent of the other dimension of a matrix. */
-  private final int width;
-
   private final MemorySegment strip;
-  private int room;
   private MemorySegment terms = MemorySegment.NULL;
   private MemorySegment weighted = MemorySegment.NULL;
   private MemorySegment products = MemorySegment.NULL;
 
-  FactorProduct(Arena arena, InverseFactor factor, int width, Gemm gemm) {
+  /** Where strips of results begin, of the matrix that was last written. */
+  private MemorySegment out = MemorySegment.NULL;
+
+  private final MemorySegment[] parts;
+  private long partBytes;
+
+  FactorProduct(Arena arena, InverseFactor factor, Gemm gemm) {
     this.arena = arena;
     this.factor = factor;
     this.d = factor.dimension();
     this.gemm = gemm;
-    this.width = width;
     boolean unpacked = factor instanceof SymmetricFactor f && !direct(f);
     long floats = unpacked ? (long) Math.min(STRIP, d) * d : 1;
     this.strip = arena.allocate(Float.BYTES * floats, Tensor.ALIGNMENT);
-    reserve(
-        switch (factor) {
-          case LowRankFactor f -> f.capacity();
-          case SymmetricFactor f -> f.lazy();
-          default -> throw new IllegalArgumentException("factor: expected one of create");
-        });
+    this.parts = new MemorySegment[Math.ceilDiv(d, STRIP)];
   }
 
   /** True where all rows of M lie in memory as floats. */
@@ -59,58 +54,62 @@ final class FactorProduct {
     return factor.storage() instanceof Storage.Dense;
   }
 
-  private void reserve(int count) {
-    if (count > room) {
-      room = count;
-      terms = arena.allocate((long) Float.BYTES * count * d, Tensor.ALIGNMENT);
-      weighted = arena.allocate((long) Float.BYTES * count * d, Tensor.ALIGNMENT);
-      products = arena.allocate((long) Float.BYTES * count * width, Tensor.ALIGNMENT);
+  /** Memory for so many terms, and their products with n vectors. */
+  private void reserve(int count, int n) {
+    long row = (long) Float.BYTES * d;
+    if (terms.byteSize() < count * row) {
+      terms = arena.allocate(count * row, Tensor.ALIGNMENT);
+      weighted = arena.allocate(count * row, Tensor.ALIGNMENT);
+    }
+    long bytes = (long) Float.BYTES * count * n;
+    if (products.byteSize() < bytes) {
+      products = arena.allocate(bytes, Tensor.ALIGNMENT);
     }
   }
 
-  /**
-   * {@code out = J in}, d x n without gaps.
-   *
-   * @param n columns, at most the width
-   */
-  void left(int n, MemorySegment in, MemorySegment out) {
-    begin(in, out, (long) d * n);
+  /** {@code result = J in}, d x n without gaps. */
+  void left(int n, MemorySegment in, MemorySegment result) {
+    begin(in, result, (long) d * n, (long) Float.BYTES * n);
     for (int from = 0; from < stored(); from += rows(from)) {
       int rows = rows(from);
       MemorySegment m = strip(from, rows);
-      MemorySegment to = out.asSlice(Float.BYTES * ((long) from * n));
+      MemorySegment to = parts[from / STRIP];
       gemm.multiply(false, false, rows, n, d, (float) a(), m, d, in, n, (float) b(), to, n);
     }
-    int count = gather();
+    int count = gather(n);
     if (count > 0) {
       gemm.multiply(false, false, count, n, d, 1, terms, d, in, n, 0, products, n);
-      gemm.multiply(true, false, d, n, count, 1, weighted, d, products, n, 1, out, n);
+      gemm.multiply(true, false, d, n, count, 1, weighted, d, products, n, 1, result, n);
     }
   }
 
-  /**
-   * {@code out = in J}, n x d without gaps.
-   *
-   * @param n rows, at most the width
-   */
-  void right(int n, MemorySegment in, MemorySegment out) {
-    begin(in, out, (long) n * d);
+  /** {@code result = in J}, n x d without gaps. */
+  void right(int n, MemorySegment in, MemorySegment result) {
+    begin(in, result, (long) n * d, Float.BYTES);
     for (int from = 0; from < stored(); from += rows(from)) {
       int rows = rows(from);
       MemorySegment m = strip(from, rows);
-      MemorySegment to = out.asSlice((long) Float.BYTES * from);
+      MemorySegment to = parts[from / STRIP];
       gemm.multiply(false, true, n, rows, d, (float) a(), in, d, m, d, (float) b(), to, d);
     }
-    int count = gather();
+    int count = gather(n);
     if (count > 0) {
       gemm.multiply(false, true, n, count, d, 1, in, d, terms, d, 0, products, count);
-      gemm.multiply(false, false, n, d, count, 1, products, count, weighted, d, 1, out, d);
+      gemm.multiply(false, false, n, d, count, 1, products, count, weighted, d, 1, result, d);
     }
   }
 
-  private void begin(MemorySegment in, MemorySegment out, long floats) {
+  /** Puts the identity's part into the result, and finds where its strips begin. */
+  private void begin(MemorySegment in, MemorySegment result, long floats, long step) {
     if (b() != 0) {
-      MemorySegment.copy(in, 0, out, 0, Float.BYTES * floats);
+      MemorySegment.copy(in, 0, result, 0, Float.BYTES * floats);
+    }
+    if (out != result || partBytes != step) {
+      for (int part = 0; part < parts.length; part++) {
+        parts[part] = result.asSlice(part * STRIP * step);
+      }
+      out = result;
+      partBytes = step;
     }
   }
 
@@ -148,17 +147,18 @@ final class FactorProduct {
   }
 
   /** Collects the vectors of the terms, and their multiples, and gives their number. */
-  private int gather() {
+  private int gather(int n) {
     long row = (long) Float.BYTES * d;
     int count = 0;
     if (factor instanceof SymmetricFactor f) {
+      reserve(f.pendingTerms(), n);
       for (int t = 0; t < f.pendingTerms(); t++) {
         MemorySegment.copy(f.pendingVector(t), 0, terms, t * row, row);
         weigh(t, sign(f) * f.pendingWeight(t));
       }
       count = f.pendingTerms();
     } else if (factor instanceof LowRankFactor f) {
-      reserve(f.extent());
+      reserve(f.extent(), n);
       for (int j = 0; j < f.extent(); j++) {
         if (f.weight(j) != 0) {
           f.copyColumn(j, terms, count * row);

@@ -142,6 +142,7 @@ final class LowRankProduct {
   private int lastRow;
   private float scale;
   private final double[] squares;
+  private final double[] dots = new double[16];
   private final Parallel.RangeBody sum = this::sumChunk;
   private final Parallel.RangeBody write = this::writeRows;
 
@@ -509,8 +510,22 @@ final class LowRankProduct {
           1);
     }
     kernels.multiplyAdd(
-        kl / GROUP, tiles, kr, s, 0, sRow, Float.BYTES, xy, kl * LINE, LINE, xyTile, xy, 0, LINE,
-        xyTile, 1);
+        kl / GROUP,
+        tiles,
+        kr,
+        s,
+        0,
+        sRow,
+        Float.BYTES,
+        xy,
+        kl * LINE,
+        LINE,
+        xyTile,
+        xy,
+        0,
+        LINE,
+        xyTile,
+        1);
   }
 
   private void norms() {
@@ -529,7 +544,7 @@ final class LowRankProduct {
         return;
       }
     }
-    pSquareW = explicitSquare();
+    pSquareW = explicitSquare(false);
   }
 
   /** Products of columns of B with one another, and with db. */
@@ -560,8 +575,22 @@ final class LowRankProduct {
     long row = krTiles * LINE;
     kernels.clear(GROUP * groups, krTiles * TILE, bProducts, 0, row);
     kernels.multiplyAdd(
-        groups, krTiles, rows, a, aAt, aRow, aStep, coefficients, bAt, coefficientRow, LINE,
-        bProducts, 0, row, LINE, 1);
+        groups,
+        krTiles,
+        rows,
+        a,
+        aAt,
+        aRow,
+        aStep,
+        coefficients,
+        bAt,
+        coefficientRow,
+        LINE,
+        bProducts,
+        0,
+        row,
+        LINE,
+        1);
   }
 
   /** Where the element of the bias is in the first row of [X ; Y]. */
@@ -585,19 +614,21 @@ final class LowRankProduct {
               + kernels.dot(kl + kr, coefficients, r * coefficientRow, biasColumn, 0);
       sum += x * x;
     }
-    return sum;
+    return sum >= CANCELLED * gSquareB ? sum : explicitSquare(true);
   }
 
-  /** ||PW||^2 from its elements. */
-  private double explicitSquare() {
+  /** ||PW||^2, or ||Pb||^2, from its elements as {@link #apply} computes them. */
+  private double explicitSquare(boolean ofBias) {
     double sum = 0;
+    int first = ofBias ? columns : 0;
+    int firstTile = first / TILE;
     for (int row = 0; row < o; row += GROUP) {
       int rows = Math.min(GROUP, o - row);
-      kernels.copyRows(
-          rows, columns, dw, row * dwRow, dwRow, strips, 0, stripRow);
-      multiplyRows(1, tiles, row, 0, strips, 0, stripRow, LINE, 1);
+      readStrip(row, rows, firstTile, 0);
+      multiplyRows(1, tiles - firstTile, row, firstTile, strips, 0, stripRow, LINE, 1);
       for (int r = 0; r < rows; r++) {
-        sum += square(columns, strips, r * stripRow);
+        long at = r * stripRow + (long) Float.BYTES * (first - firstTile * TILE);
+        sum += square(ofBias ? 1 : columns, strips, at);
       }
     }
     return sum;
@@ -666,26 +697,32 @@ final class LowRankProduct {
     }
   }
 
-  /** Up to eight rows from a tile on, through memory that has whole tiles. */
-  private void writeStrip(int row, int rows, int firstTile, long strip) {
+  /** Copies up to eight rows of G, from a tile on. */
+  private void readStrip(int row, int rows, int firstTile, long strip) {
     int first = firstTile * TILE;
     int width = columns - first;
-    long line = (long) Float.BYTES * width;
     for (int r = 0; r < rows; r++) {
-      long at = (row + r) * dwRow + (long) Float.BYTES * first;
       long to = strip + r * stripRow;
-      kernels.scale(width, 1, dw, at, strips, to);
+      kernels.scale(width, 1, dw, (row + r) * dwRow + (long) Float.BYTES * first, strips, to);
       if (bias) {
-        strips.set(FLOAT, to + line, db.get(FLOAT, Float.BYTES * ((long) row + r)));
+        float x = db.get(FLOAT, Float.BYTES * ((long) row + r));
+        strips.set(FLOAT, to + (long) Float.BYTES * width, x);
       }
     }
+  }
+
+  /** Writes up to eight rows from a tile on, through memory that has whole tiles. */
+  private void writeStrip(int row, int rows, int firstTile, long strip) {
+    readStrip(row, rows, firstTile, strip);
     multiplyRows(1, tiles - firstTile, row, firstTile, strips, strip, stripRow, LINE, scale);
+    int first = firstTile * TILE;
+    int width = columns - first;
     for (int r = 0; r < rows; r++) {
-      long at = (row + r) * dwRow + (long) Float.BYTES * first;
       long from = strip + r * stripRow;
-      kernels.scale(width, 1, strips, from, dw, at);
+      kernels.scale(width, 1, strips, from, dw, (row + r) * dwRow + (long) Float.BYTES * first);
       if (bias) {
-        db.set(FLOAT, Float.BYTES * ((long) row + r), strips.get(FLOAT, from + line));
+        float x = strips.get(FLOAT, from + (long) Float.BYTES * width);
+        db.set(FLOAT, Float.BYTES * ((long) row + r), x);
       }
     }
   }

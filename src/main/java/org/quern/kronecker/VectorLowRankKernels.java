@@ -609,7 +609,10 @@ final class VectorLowRankKernels implements LowRankKernels {
     }
   }
 
-  /** {@code C = scale (C + A B)} for {@link #ROWS} rows and two vectors of columns, held in registers. */
+  /**
+   * {@code C = scale (C + A B)} for {@link #ROWS} rows and two vectors of columns, held in
+   * registers.
+   */
   private static void tile(
       int depth,
       MemorySegment aMemory,
