@@ -9,7 +9,7 @@ import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.VectorShape;
 import jdk.incubator.vector.VectorSpecies;
 import org.quern.runtime.NativeViews;
-import org.quern.runtime.VectorLanes;
+import org.quern.runtime.vector.VectorLanes;
 
 /**
  * The Vector API tier. The first pass multiplies in binary64, because its two sums are subtracted

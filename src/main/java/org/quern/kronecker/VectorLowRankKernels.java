@@ -9,7 +9,7 @@ import jdk.incubator.vector.IntVector;
 import jdk.incubator.vector.VectorOperators;
 import jdk.incubator.vector.VectorSpecies;
 import org.quern.runtime.NativeViews;
-import org.quern.runtime.VectorLanes;
+import org.quern.runtime.vector.VectorLanes;
 
 /**
  * Low rank on the Vector API. A panel is one vector of 512 bits per column, or two of 256. The

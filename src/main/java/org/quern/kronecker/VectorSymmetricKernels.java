@@ -9,7 +9,7 @@ import jdk.incubator.vector.IntVector;
 import jdk.incubator.vector.VectorOperators;
 import jdk.incubator.vector.VectorSpecies;
 import org.quern.runtime.NativeViews;
-import org.quern.runtime.VectorLanes;
+import org.quern.runtime.vector.VectorLanes;
 
 /**
  * The tile on the Vector API, in panels of four vectors: the columns' parts of z, of v and of the

@@ -6,7 +6,7 @@ import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.VectorOperators;
 import jdk.incubator.vector.VectorSpecies;
 import org.quern.runtime.NativeViews;
-import org.quern.runtime.VectorLanes;
+import org.quern.runtime.vector.VectorLanes;
 
 /**
  * The updates on the Vector API, in float with fused multiply-adds; what is left behind the last

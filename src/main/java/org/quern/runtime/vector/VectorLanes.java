@@ -1,4 +1,4 @@
-package org.quern.runtime;
+package org.quern.runtime.vector;
 
 import jdk.incubator.vector.DoubleVector;
 import jdk.incubator.vector.FloatVector;

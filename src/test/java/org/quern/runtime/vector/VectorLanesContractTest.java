@@ -1,4 +1,4 @@
-package org.quern.runtime;
+package org.quern.runtime.vector;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
@@ -8,6 +8,8 @@ import java.util.SplittableRandom;
 import jdk.incubator.vector.DoubleVector;
 import jdk.incubator.vector.FloatVector;
 import org.junit.jupiter.api.Test;
+import org.quern.runtime.Capabilities;
+import org.quern.runtime.Tier;
 
 /** Sums of lanes before the compilers have seen them, and after. */
 class VectorLanesContractTest {
