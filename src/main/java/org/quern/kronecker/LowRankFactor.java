@@ -206,6 +206,15 @@ public final class LowRankFactor extends InverseFactor {
     return c[j];
   }
 
+  /** Writes d floats of a column. */
+  void copyColumn(int j, MemorySegment out, long at) {
+    for (int p = 0; p * PANEL < d; p++) {
+      long from = columnAt(j) + p * LowRankKernels.PANEL_BYTES;
+      long to = at + p * LowRankKernels.COLUMN_BYTES;
+      kernels.scale(Math.min(PANEL, d - p * PANEL), 1, u, from, out, to);
+    }
+  }
+
   /** Columns that fit before some are dropped or more are taken. */
   public int capacity() {
     return capacity;

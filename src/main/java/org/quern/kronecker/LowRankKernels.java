@@ -131,9 +131,10 @@ interface LowRankKernels {
       double[] out);
 
   /**
-   * {@code C += A B} for 8 groups rows and 32 tiles columns of C; 512 groups tiles depth flops. A
-   * is read element by element, so it is the small operand and needs no particular order; rows of
-   * 32 floats of B and C are contiguous. Every element of C is one chain of fused multiply-adds.
+   * {@code C = scale (C + A B)} for 8 groups rows and 32 tiles columns of C; 512 groups tiles depth
+   * flops. A is read element by element, so it is the small operand and needs no particular order;
+   * rows of 32 floats of B and C are contiguous. Every element of C is one chain of fused
+   * multiply-adds.
    *
    * @param groups eights of rows of C and A
    * @param tiles tiles of columns of C and B
@@ -160,7 +161,14 @@ interface LowRankKernels {
       MemorySegment c,
       long cAt,
       long cRow,
-      long cTile);
+      long cTile,
+      float scale);
+
+  /** Fills rows with zeros. */
+  void clear(int rows, int columns, MemorySegment out, long outAt, long row);
+
+  /** {@code y = y + x}. */
+  void add(int n, MemorySegment x, long xAt, MemorySegment y, long yAt);
 
   /**
    * Copies rows and sums their squares, in single precision for at most 512 elements of a row and

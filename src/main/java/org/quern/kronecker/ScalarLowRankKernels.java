@@ -208,7 +208,8 @@ final class ScalarLowRankKernels implements LowRankKernels {
       MemorySegment c,
       long cAt,
       long cRow,
-      long cTile) {
+      long cTile,
+      float scale) {
     if (groups == 0 || tiles == 0 || depth == 0) {
       return;
     }
@@ -230,8 +231,34 @@ final class ScalarLowRankKernels implements LowRankKernels {
                   * right.get(
                       FLOAT, with + j / TILE * bTile + p * bStep + (long) Float.BYTES * (j % TILE));
         }
-        result.set(FLOAT, at, (float) sum);
+        result.set(FLOAT, at, scale * (float) sum);
       }
+    }
+  }
+
+  @Override
+  public void clear(int rows, int columns, MemorySegment out, long outAt, long row) {
+    if (rows == 0 || columns == 0) {
+      return;
+    }
+    MemorySegment to = NativeViews.base(out);
+    long write = NativeViews.at(out, outAt, (rows - 1) * row + (long) Float.BYTES * columns);
+    for (int r = 0; r < rows; r++) {
+      for (int j = 0; j < columns; j++) {
+        to.set(FLOAT, write + r * row + (long) Float.BYTES * j, 0);
+      }
+    }
+  }
+
+  @Override
+  public void add(int n, MemorySegment x, long xAt, MemorySegment y, long yAt) {
+    MemorySegment from = NativeViews.base(x);
+    MemorySegment to = NativeViews.base(y);
+    long read = NativeViews.at(x, xAt, (long) Float.BYTES * n);
+    long write = NativeViews.at(y, yAt, (long) Float.BYTES * n);
+    for (int i = 0; i < n; i++) {
+      long step = (long) Float.BYTES * i;
+      to.set(FLOAT, write + step, to.get(FLOAT, write + step) + from.get(FLOAT, read + step));
     }
   }
 

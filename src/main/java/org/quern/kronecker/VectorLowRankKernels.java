@@ -578,7 +578,8 @@ final class VectorLowRankKernels implements LowRankKernels {
       MemorySegment c,
       long cAt,
       long cRow,
-      long cTile) {
+      long cTile,
+      float scale) {
     if (groups == 0 || tiles == 0 || depth == 0) {
       return;
     }
@@ -601,13 +602,17 @@ final class VectorLowRankKernels implements LowRankKernels {
               bStep,
               c,
               into + i * cRow + t * cTile + column,
-              cRow);
+              cRow,
+              scale);
         }
       }
     }
   }
 
-  /** {@code C += A B} for {@link #ROWS} rows and two vectors of columns, held in registers. */
+  /**
+   * {@code C = scale (C + A B)} for {@link #ROWS} rows and two vectors of columns, held in
+   * registers.
+   */
   private static void tile(
       int depth,
       MemorySegment aMemory,
@@ -619,7 +624,8 @@ final class VectorLowRankKernels implements LowRankKernels {
       long bStep,
       MemorySegment cMemory,
       long cAt,
-      long cRow) {
+      long cRow,
+      float scale) {
     MemorySegment a = NativeViews.base(aMemory);
     MemorySegment b = NativeViews.base(bMemory);
     MemorySegment c = NativeViews.base(cMemory);
@@ -701,30 +707,75 @@ final class VectorLowRankKernels implements LowRankKernels {
         r7 = x.fma(right, r7);
       }
     }
-    l0.intoMemorySegment(c, cAt, ORDER);
-    r0.intoMemorySegment(c, cAt + VECTOR, ORDER);
+    l0.mul(scale).intoMemorySegment(c, cAt, ORDER);
+    r0.mul(scale).intoMemorySegment(c, cAt + VECTOR, ORDER);
     at = cAt + cRow;
-    l1.intoMemorySegment(c, at, ORDER);
-    r1.intoMemorySegment(c, at + VECTOR, ORDER);
+    l1.mul(scale).intoMemorySegment(c, at, ORDER);
+    r1.mul(scale).intoMemorySegment(c, at + VECTOR, ORDER);
     at += cRow;
-    l2.intoMemorySegment(c, at, ORDER);
-    r2.intoMemorySegment(c, at + VECTOR, ORDER);
+    l2.mul(scale).intoMemorySegment(c, at, ORDER);
+    r2.mul(scale).intoMemorySegment(c, at + VECTOR, ORDER);
     at += cRow;
-    l3.intoMemorySegment(c, at, ORDER);
-    r3.intoMemorySegment(c, at + VECTOR, ORDER);
+    l3.mul(scale).intoMemorySegment(c, at, ORDER);
+    r3.mul(scale).intoMemorySegment(c, at + VECTOR, ORDER);
     if (WIDE) {
       at += cRow;
-      l4.intoMemorySegment(c, at, ORDER);
-      r4.intoMemorySegment(c, at + VECTOR, ORDER);
+      l4.mul(scale).intoMemorySegment(c, at, ORDER);
+      r4.mul(scale).intoMemorySegment(c, at + VECTOR, ORDER);
       at += cRow;
-      l5.intoMemorySegment(c, at, ORDER);
-      r5.intoMemorySegment(c, at + VECTOR, ORDER);
+      l5.mul(scale).intoMemorySegment(c, at, ORDER);
+      r5.mul(scale).intoMemorySegment(c, at + VECTOR, ORDER);
       at += cRow;
-      l6.intoMemorySegment(c, at, ORDER);
-      r6.intoMemorySegment(c, at + VECTOR, ORDER);
+      l6.mul(scale).intoMemorySegment(c, at, ORDER);
+      r6.mul(scale).intoMemorySegment(c, at + VECTOR, ORDER);
       at += cRow;
-      l7.intoMemorySegment(c, at, ORDER);
-      r7.intoMemorySegment(c, at + VECTOR, ORDER);
+      l7.mul(scale).intoMemorySegment(c, at, ORDER);
+      r7.mul(scale).intoMemorySegment(c, at + VECTOR, ORDER);
+    }
+  }
+
+  @Override
+  public void clear(int rows, int columns, MemorySegment out, long outAt, long row) {
+    if (rows == 0 || columns == 0) {
+      return;
+    }
+    long write = NativeViews.at(out, outAt, (rows - 1) * row + (long) Float.BYTES * columns);
+    for (int r = 0; r < rows; r++) {
+      clearRow(columns, out, write + r * row);
+    }
+  }
+
+  private static void clearRow(int n, MemorySegment out, long outAt) {
+    MemorySegment to = NativeViews.base(out);
+    FloatVector zero = FloatVector.zero(SPECIES);
+    int i = 0;
+    for (; i <= n - LANES; i += LANES) {
+      zero.intoMemorySegment(to, outAt + (long) Float.BYTES * i, ORDER);
+    }
+    for (; i < n; i++) {
+      to.set(FLOAT, outAt + (long) Float.BYTES * i, 0);
+    }
+  }
+
+  @Override
+  public void add(int n, MemorySegment x, long xAt, MemorySegment y, long yAt) {
+    long bytes = (long) Float.BYTES * n;
+    add(x, NativeViews.at(x, xAt, bytes), y, NativeViews.at(y, yAt, bytes), n);
+  }
+
+  private static void add(MemorySegment x, long xAt, MemorySegment y, long yAt, int n) {
+    MemorySegment from = NativeViews.base(x);
+    MemorySegment to = NativeViews.base(y);
+    int i = 0;
+    for (; i <= n - LANES; i += LANES) {
+      long step = (long) Float.BYTES * i;
+      FloatVector.fromMemorySegment(SPECIES, to, yAt + step, ORDER)
+          .add(FloatVector.fromMemorySegment(SPECIES, from, xAt + step, ORDER))
+          .intoMemorySegment(to, yAt + step, ORDER);
+    }
+    for (; i < n; i++) {
+      long step = (long) Float.BYTES * i;
+      to.set(FLOAT, yAt + step, to.get(FLOAT, yAt + step) + from.get(FLOAT, xAt + step));
     }
   }
 
