@@ -18,6 +18,9 @@ public abstract class InverseFactor {
   /** Tiers that this family implements. */
   static final Set<Tier> TIERS = Set.of(Tier.SCALAR, Tier.VECTOR);
 
+  /** For the factors of this package. */
+  InverseFactor() {}
+
   /** What an update did. */
   public enum Outcome {
     /** J has changed by the rule. */
