@@ -32,5 +32,6 @@ module org.quern {
   uses org.quern.family.Family;
 
   provides org.quern.family.Family with
+      org.quern.kronecker.KroneckerFamily,
       org.quern.prune.PruneFamily;
 }

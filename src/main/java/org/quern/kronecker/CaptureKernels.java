@@ -24,8 +24,8 @@ interface CaptureKernels {
    * @param rows number of rows
    * @param columns number of columns
    * @param limit greatest absolute value that counts as it is, &gt; 0; infinity for no limit
-   * @param sums F64, one for each column
-   * @param sumsOffset of the first sum, in bytes
+   * @param sums one for each column
+   * @param at index of the first sum
    */
   void addRows(
       MemorySegment x,
@@ -35,7 +35,7 @@ interface CaptureKernels {
       long rows,
       int columns,
       float limit,
-      MemorySegment sums,
-      long sumsOffset,
+      double[] sums,
+      int at,
       MemorySegment scratch);
 }

@@ -4,6 +4,7 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.lang.ref.Reference;
+import java.util.Arrays;
 import org.jspecify.annotations.Nullable;
 import org.quern.runtime.Capabilities;
 import org.quern.runtime.Parallel;
@@ -28,7 +29,7 @@ public final class ColumnMeans {
   private final CaptureKernels kernels;
   private final int columns;
   private final int threads;
-  private final Tensor sums;
+  private final double[] sums;
   private final MemorySegment[] scratch;
   private double ones;
   private long rows;
@@ -37,7 +38,7 @@ public final class ColumnMeans {
     this.kernels = kernels;
     this.columns = columns;
     this.threads = threads;
-    this.sums = Tensor.allocate(arena, DType.F64, columns);
+    this.sums = new double[columns];
     int workers = Math.min(threads, Math.ceilDiv(columns, GRAIN));
     this.scratch = new MemorySegment[workers];
     for (int i = 0; i < workers; i++) {
@@ -111,7 +112,6 @@ public final class ColumnMeans {
       }
     } finally {
       Reference.reachabilityFence(batch);
-      Reference.reachabilityFence(sums);
     }
     count(batch.rows(), limit);
   }
@@ -126,8 +126,8 @@ public final class ColumnMeans {
         batch.rows(),
         to - from,
         (float) limit,
-        sums.memory(),
-        (long) from * Double.BYTES,
+        sums,
+        from,
         scratch[worker]);
   }
 
@@ -194,8 +194,7 @@ public final class ColumnMeans {
     }
     MemorySegment to = out.hostMemory();
     for (int j = 0; j < columns; j++) {
-      double sum = sums.memory().get(ValueLayout.JAVA_DOUBLE, (long) j * Double.BYTES);
-      to.set(ValueLayout.JAVA_FLOAT, (long) j * Float.BYTES, (float) (scale * sum));
+      to.set(ValueLayout.JAVA_FLOAT, (long) j * Float.BYTES, (float) (scale * sums[j]));
     }
     if (out.dim(0) > columns) {
       to.set(ValueLayout.JAVA_FLOAT, (long) columns * Float.BYTES, (float) (scale * ones));
@@ -204,7 +203,7 @@ public final class ColumnMeans {
 
   /** Forgets all rows. */
   public void reset() {
-    sums.fill(0);
+    Arrays.fill(sums, 0);
     ones = 0;
     rows = 0;
   }

@@ -4,6 +4,7 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.lang.ref.Reference;
+import java.util.Arrays;
 import org.jspecify.annotations.Nullable;
 import org.quern.runtime.Parallel;
 import org.quern.runtime.Tier;
@@ -30,11 +31,7 @@ import org.quern.tensor.Tensor;
  * threads. Allocates nothing per call on one thread. Serves one call at a time.
  */
 public final class PatchMeans {
-  /** Accumulators of a sum, which then waits for memory and not for the last addition. */
-  private static final int SUMS = 4;
-
   private final CaptureKernels kernels;
-  private final Arena arena;
   private final int channels;
   private final int threads;
   private final Window vertical;
@@ -44,8 +41,9 @@ public final class PatchMeans {
   private final Tensor means;
   private final MemorySegment[] scratch;
   private final double[][] cores;
-  private MemorySegment[] work = new MemorySegment[0];
-  private int width;
+
+  /** By worker, two rows of sums: the core that positions share, and the sums of one position. */
+  private final double[][] work;
 
   private PatchMeans(
       Arena arena,
@@ -55,7 +53,6 @@ public final class PatchMeans {
       int threads,
       CaptureKernels kernels) {
     this.kernels = kernels;
-    this.arena = arena;
     this.channels = channels;
     this.threads = threads;
     this.vertical = vertical;
@@ -66,6 +63,7 @@ public final class PatchMeans {
     int workers = Math.min(threads, channels);
     this.scratch = new MemorySegment[workers];
     this.cores = new double[workers][horizontal.stride()];
+    this.work = new double[workers][0];
     for (int i = 0; i < workers; i++) {
       scratch[i] = arena.allocate(kernels.scratchBytes(), Tensor.ALIGNMENT);
     }
@@ -146,7 +144,6 @@ public final class PatchMeans {
       }
     } finally {
       Reference.reachabilityFence(x);
-      Reference.reachabilityFence(arena);
     }
   }
 
@@ -159,77 +156,94 @@ public final class PatchMeans {
     return outputs;
   }
 
-  private void prepare(int height, int newWidth) {
+  private void prepare(int height, int width) {
     rows.prepare(height);
-    columns.prepare(newWidth);
-    if (newWidth > width) {
-      // Two rows of sums: the core that positions share, and the sums of one position.
-      work = new MemorySegment[scratch.length];
+    columns.prepare(width);
+    if (work[0].length < 2 * width) {
       for (int i = 0; i < work.length; i++) {
-        work[i] = arena.allocate(2L * newWidth * Double.BYTES, Tensor.ALIGNMENT);
+        work[i] = new double[2 * width];
       }
     }
-    width = Math.max(width, newWidth);
   }
 
   private void addSample(Tensor x, long sample, long outputs) {
     if (scratch.length == 1) {
-      for (int channel = 0; channel < channels; channel++) {
-        addChannel(x, sample, channel, outputs, 0);
-      }
+      addChannels(x, sample, 0, channels, outputs, 0);
     } else {
-      int grain = Math.ceilDiv(channels, 4 * scratch.length);
       Parallel.forRanges(
           channels,
-          grain,
+          Math.ceilDiv(channels, 4 * scratch.length),
           threads,
-          (from, to, worker) -> {
-            for (int channel = (int) from; channel < to; channel++) {
-              addChannel(x, sample, channel, outputs, worker);
-            }
-          });
+          (from, to, worker) -> addChannels(x, sample, (int) from, (int) to, outputs, worker));
     }
   }
 
-  private void addChannel(Tensor x, long sample, int channel, long outputs, int worker) {
-    int w = (int) x.dim(3);
-    long plane = (sample * channels + channel) * x.dim(2);
-    MemorySegment sums = work[worker];
-    long own = (long) w * Double.BYTES;
-    for (int q = 0; q < rows.stride(); q++) {
-      boolean fresh = true;
-      for (int ki = 0; ki < rows.kernel(); ki++) {
-        if (rows.phase[ki] != q) {
-          continue;
-        }
-        if (fresh && rows.coreCount[q] > 0) {
-          sums.asSlice(0, own).fill((byte) 0);
-          addRows(x, plane, rows.coreFirst[q], rows.coreCount[q], sums, 0, worker);
-        }
-        fresh = false;
-        if (rows.core[ki]) {
-          MemorySegment.copy(sums, 0, sums, own, own);
-        } else {
-          sums.asSlice(own, own).fill((byte) 0);
-        }
-        addRows(x, plane, rows.lowFirst[ki], rows.lowCount[ki], sums, own, worker);
-        addRows(x, plane, rows.highFirst[ki], rows.highCount[ki], sums, own, worker);
-        writeRow(sums, own, cores[worker], outputs, (long) channel * rows.kernel() + ki);
+  private void addChannels(Tensor x, long sample, int from, int to, long outputs, int worker) {
+    MemorySegment memory = x.hostMemory();
+    long stride = x.rowStride() * x.type().bytes();
+    int width = (int) x.dim(3);
+    for (int channel = from; channel < to; channel++) {
+      long plane = (sample * channels + channel) * x.dim(2) * stride;
+      for (int q = 0; q < rows.stride(); q++) {
+        addPhase(memory, plane, stride, x.type(), width, channel, q, outputs, worker);
       }
     }
   }
 
-  private void addRows(
-      Tensor x, long plane, int first, int count, MemorySegment sums, long at, int worker) {
+  /** The rows of the kernel whose elements lie in rows of phase q. */
+  private void addPhase(
+      MemorySegment x,
+      long plane,
+      long stride,
+      DType type,
+      int width,
+      int channel,
+      int q,
+      long outputs,
+      int worker) {
+    double[] sums = work[worker];
+    Arrays.fill(sums, 0, width, 0);
+    add(x, plane, stride, type, width, rows.coreFirst[q], rows.coreCount[q], sums, 0, worker);
+    for (int ki = 0; ki < rows.kernel(); ki++) {
+      if (rows.phase[ki] != q) {
+        continue;
+      }
+      int from = 0;
+      if (!rows.core[ki] || rows.lowCount[ki] + rows.highCount[ki] > 0) {
+        from = width;
+        if (rows.core[ki]) {
+          System.arraycopy(sums, 0, sums, width, width);
+        } else {
+          Arrays.fill(sums, width, 2 * width, 0);
+        }
+        int low = rows.lowFirst[ki];
+        int high = rows.highFirst[ki];
+        add(x, plane, stride, type, width, low, rows.lowCount[ki], sums, width, worker);
+        add(x, plane, stride, type, width, high, rows.highCount[ki], sums, width, worker);
+      }
+      writeRow(sums, from, cores[worker], outputs, channel * rows.kernel() + ki);
+    }
+  }
+
+  private void add(
+      MemorySegment x,
+      long plane,
+      long stride,
+      DType type,
+      int width,
+      int first,
+      int count,
+      double[] sums,
+      int at,
+      int worker) {
     if (count > 0) {
-      long stride = x.rowStride() * x.type().bytes();
       kernels.addRows(
-          x.hostMemory(),
-          (plane + first) * stride,
+          x,
+          plane + first * stride,
           stride * rows.stride(),
-          x.type(),
+          type,
           count,
-          (int) x.dim(3),
+          width,
           Float.POSITIVE_INFINITY,
           sums,
           at,
@@ -238,41 +252,37 @@ public final class PatchMeans {
   }
 
   /** The entries of one row of the kernel from the sums over the rows that it meets. */
-  private void writeRow(MemorySegment sums, long at, double[] core, long outputs, long row) {
+  private void writeRow(double[] sums, int at, double[] core, long outputs, int row) {
     int step = columns.stride();
     for (int q = 0; q < step; q++) {
-      core[q] = sum(sums, at, columns.coreFirst[q], columns.coreCount[q], step);
+      core[q] = sum(sums, at + columns.coreFirst[q], columns.coreCount[q], step);
     }
+    MemorySegment out = means.memory();
     for (int kj = 0; kj < columns.kernel(); kj++) {
       double total =
           (columns.core[kj] ? core[columns.phase[kj]] : 0)
-              + sum(sums, at, columns.lowFirst[kj], columns.lowCount[kj], step)
-              + sum(sums, at, columns.highFirst[kj], columns.highCount[kj], step);
-      means
-          .memory()
-          .set(
-              ValueLayout.JAVA_FLOAT,
-              (row * columns.kernel() + kj) * Float.BYTES,
-              (float) (total / outputs));
+              + sum(sums, at + columns.lowFirst[kj], columns.lowCount[kj], step)
+              + sum(sums, at + columns.highFirst[kj], columns.highCount[kj], step);
+      long to = ((long) row * columns.kernel() + kj) * Float.BYTES;
+      out.set(ValueLayout.JAVA_FLOAT, to, (float) (total / outputs));
     }
   }
 
-  private static double sum(MemorySegment sums, long at, int first, int count, int step) {
+  private static double sum(double[] sums, int first, int count, int step) {
     double s0 = 0;
     double s1 = 0;
     double s2 = 0;
     double s3 = 0;
-    int whole = count - count % SUMS;
-    for (int m = 0; m < whole; m += SUMS) {
-      long from = at + (first + (long) m * step) * Double.BYTES;
-      long next = (long) step * Double.BYTES;
-      s0 += sums.get(ValueLayout.JAVA_DOUBLE, from);
-      s1 += sums.get(ValueLayout.JAVA_DOUBLE, from + next);
-      s2 += sums.get(ValueLayout.JAVA_DOUBLE, from + 2 * next);
-      s3 += sums.get(ValueLayout.JAVA_DOUBLE, from + 3 * next);
+    int m = first;
+    int end = first + count * step;
+    for (; m < end - 3 * step; m += 4 * step) {
+      s0 += sums[m];
+      s1 += sums[m + step];
+      s2 += sums[m + 2 * step];
+      s3 += sums[m + 3 * step];
     }
-    for (int m = whole; m < count; m++) {
-      s0 += sums.get(ValueLayout.JAVA_DOUBLE, at + (first + (long) m * step) * Double.BYTES);
+    for (; m < end; m += step) {
+      s0 += sums[m];
     }
     return (s0 + s1) + (s2 + s3);
   }

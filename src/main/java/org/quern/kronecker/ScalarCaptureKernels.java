@@ -29,20 +29,18 @@ final class ScalarCaptureKernels implements CaptureKernels {
       long rows,
       int columns,
       float limit,
-      MemorySegment sums,
-      long sumsOffset,
+      double[] sums,
+      int at,
       MemorySegment scratch) {
     for (long r = 0; r < rows; r++) {
       for (int from = 0; from < columns; from += STRIP) {
         int count = Math.min(STRIP, columns - from);
-        long at = offset + r * stride + (long) from * type.bytes();
-        Conversions.toFloat(Tier.SCALAR, x, at, type, scratch, 0, count);
+        long piece = offset + r * stride + (long) from * type.bytes();
+        Conversions.toFloat(Tier.SCALAR, x, piece, type, scratch, 0, count);
         for (int j = 0; j < count; j++) {
           double value = scratch.get(ValueLayout.JAVA_FLOAT, (long) j * Float.BYTES);
           // Comparisons, unlike min and max, let a NaN through.
-          value = value > limit ? limit : value < -limit ? -limit : value;
-          long sum = sumsOffset + (long) (from + j) * Double.BYTES;
-          sums.set(ValueLayout.JAVA_DOUBLE, sum, sums.get(ValueLayout.JAVA_DOUBLE, sum) + value);
+          sums[at + from + j] += value > limit ? limit : value < -limit ? -limit : value;
         }
       }
     }

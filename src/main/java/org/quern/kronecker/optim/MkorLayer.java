@@ -167,6 +167,36 @@ public final class MkorLayer {
     return this;
   }
 
+  /**
+   * Writes the factor L; the identity before the first refresh.
+   *
+   * @param out d_out x d_out, F32 or F64
+   * @throws IllegalStateException where the layer is not preconditioned
+   */
+  public void leftFactor(Tensor out) {
+    requireFactors().left.toDense(out);
+  }
+
+  /**
+   * Writes the factor R; the identity before the first refresh.
+   *
+   * @param out square of {@link #inputs()}, F32 or F64
+   * @throws IllegalStateException where the layer is not preconditioned
+   */
+  public void rightFactor(Tensor out) {
+    requireFactors().right.toDense(out);
+  }
+
+  private Factors requireFactors() {
+    if (isPreconditioned()) {
+      mkor.allocate(this);
+    }
+    if (factors == null) {
+      throw new IllegalStateException(where() + "expected one that is preconditioned");
+    }
+    return factors;
+  }
+
   // What a layer has seen.
 
   /**
