@@ -31,8 +31,6 @@ public abstract class InverseFactor {
     RESET
   }
 
-  InverseFactor() {}
-
   /** The identity of dimension {@code d} on the best tier and one thread. */
   public static InverseFactor create(
       Arena arena, int d, Storage storage, UpdateRule rule, double gamma) {
