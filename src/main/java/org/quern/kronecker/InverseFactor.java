@@ -18,6 +18,9 @@ public abstract class InverseFactor {
   /** Tiers that this family implements. */
   static final Set<Tier> TIERS = Set.of(Tier.SCALAR, Tier.VECTOR);
 
+  /** For the factors of this package. */
+  InverseFactor() {}
+
   /** What an update did. */
   public enum Outcome {
     /** J has changed by the rule. */
@@ -27,8 +30,6 @@ public abstract class InverseFactor {
     /** The rule had no finite result; J is the identity again. */
     RESET
   }
-
-  InverseFactor() {}
 
   /** The identity of dimension {@code d} on the best tier and one thread. */
   public static InverseFactor create(

@@ -379,9 +379,7 @@ public final class MkorLayer {
 
   /** Everything that a checkpoint must find the same, on one line. */
   String description() {
-    return (preconditioned
-            ? "factors " + leftStorage + " and " + rightStorage + " with rows"
-            : "first order")
+    return (preconditioned ? "factors " + leftStorage + " and " + rightStorage : "first order")
         + " of "
         + Arrays.toString(shape)
         + (bias ? " and a bias" : "")
@@ -515,10 +513,10 @@ public final class MkorLayer {
         && db == givenBiasGradient) {
       return;
     }
-    Tensor newWeight = matrix("w", weight);
     Tensor newGradient = matrix("dw", gradient);
-    checkBias("b", b);
+    Tensor newWeight = matrix("w", weight);
     checkBias("db", db);
+    checkBias("b", b);
     w = newWeight;
     dw = newGradient;
     givenWeight = weight;
@@ -528,19 +526,16 @@ public final class MkorLayer {
   }
 
   private Tensor matrix(String argument, Tensor tensor) {
-    boolean sameSize = tensor.size() == rows * columns;
     boolean fits =
         preconditioned || shape.length == 2
-            ? sameSize && tensor.rank() >= 1 && tensor.dim(0) == shape[0]
+            ? tensor.size() == rows * columns && tensor.rank() >= 1 && tensor.dim(0) == shape[0]
             : Arrays.equals(tensor.shape(), shape);
     boolean sameRows = tensor.rowLength() == columns;
-    if (!fits
-        || tensor.type() != DType.F32
-        || tensor.device().kind() != Device.Kind.CPU
-        || !(sameRows || tensor.isContiguous())) {
+    boolean apart = fits && !sameRows && !tensor.isContiguous();
+    if (!fits || apart || tensor.type() != DType.F32 || tensor.device().kind() != Device.Kind.CPU) {
       throw mismatch(
           argument,
-          "F32" + Arrays.toString(shape) + (sameRows ? "" : " without gaps") + " on cpu",
+          "F32" + Arrays.toString(shape) + (apart ? " without gaps" : "") + " on cpu",
           tensor);
     }
     return tensor.rank() == 2 && sameRows
