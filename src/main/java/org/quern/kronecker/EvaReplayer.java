@@ -40,7 +40,8 @@ final class EvaReplayer {
     }
     Layer[] layers = new Layer[dims.length - 1];
     for (int l = 0; l < layers.length; l++) {
-      boolean bias = golden.hasTensor("s0.l" + l + ".db");
+      boolean bias = golden.anyTensor("s\\d+\\.l" + l + "\\.(db|pb|b)");
+      golden.requireShape("s0.l" + l + ".dw", dims[l + 1], dims[l]);
       layers[l] =
           new Layer(eva.layer("l" + l, dims[l + 1], dims[l], bias), dims[l + 1], dims[l], bias);
     }

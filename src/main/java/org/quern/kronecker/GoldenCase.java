@@ -13,10 +13,10 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Set;
 import java.util.TreeSet;
+import java.util.regex.Pattern;
 import org.jspecify.annotations.Nullable;
 import org.quern.io.FormatException;
 import org.quern.io.Json;
-import org.quern.io.SafetensorsEntry;
 import org.quern.io.SafetensorsFile;
 import org.quern.tensor.DType;
 import org.quern.tensor.Tensor;
@@ -78,10 +78,14 @@ final class GoldenCase implements Closeable {
   }
 
   String text(String key) throws FormatException {
-    if (description.get(key) instanceof JsonPrimitive value && value.isString()) {
+    return text(key, description.get(key));
+  }
+
+  String text(String key, @Nullable JsonElement element) throws FormatException {
+    if (element instanceof JsonPrimitive value && value.isString()) {
       return value.getAsString();
     }
-    throw error(key, "a string", description.get(key));
+    throw error(key, "a string", element);
   }
 
   double number(String key) throws FormatException {
@@ -92,7 +96,7 @@ final class GoldenCase implements Closeable {
     return has(key) ? number(key) : otherwise;
   }
 
-  private double number(String key, @Nullable JsonElement element) throws FormatException {
+  double number(String key, @Nullable JsonElement element) throws FormatException {
     if (element instanceof JsonPrimitive value && value.isNumber()) {
       return value.getAsDouble();
     }
@@ -112,13 +116,14 @@ final class GoldenCase implements Closeable {
   }
 
   boolean flag(String key, boolean otherwise) throws FormatException {
-    if (!has(key)) {
-      return otherwise;
-    }
-    if (description.get(key) instanceof JsonPrimitive value && value.isBoolean()) {
+    return has(key) ? flag(key, description.get(key)) : otherwise;
+  }
+
+  boolean flag(String key, @Nullable JsonElement element) throws FormatException {
+    if (element instanceof JsonPrimitive value && value.isBoolean()) {
       return value.getAsBoolean();
     }
-    throw error(key, "true or false", description.get(key));
+    throw error(key, "true or false", element);
   }
 
   JsonArray list(String key) throws FormatException {
@@ -160,6 +165,12 @@ final class GoldenCase implements Closeable {
     return names;
   }
 
+  /** True where the name of a tensor matches a regular expression. */
+  boolean anyTensor(String expression) {
+    Pattern pattern = Pattern.compile(expression);
+    return file.entries().stream().anyMatch(entry -> pattern.matcher(entry.name()).matches());
+  }
+
   boolean hasTensor(String key) {
     return file.header().find(key) != null;
   }
@@ -168,14 +179,16 @@ final class GoldenCase implements Closeable {
     return file.entry(key).shape();
   }
 
-  /**
-   * A tensor.
-   *
-   * @param shape the shape that it must have; an extent of -1 stands for any
-   */
-  Tensor load(Arena arena, String key, long... shape) throws IOException {
-    SafetensorsEntry entry = file.entry(key);
-    long[] got = entry.shape();
+  /** A square matrix. */
+  Tensor square(Arena arena, String key) throws IOException {
+    long[] shape = shape(key);
+    long d = shape.length == 0 ? 1 : shape[0];
+    return load(arena, key, d, d);
+  }
+
+  /** Checks the shape of a tensor; an extent of -1 stands for any. */
+  void requireShape(String key, long... shape) throws FormatException {
+    long[] got = shape(key);
     boolean fits = got.length == shape.length;
     for (int i = 0; fits && i < shape.length; i++) {
       fits = shape[i] == -1 || shape[i] == got[i];
@@ -189,6 +202,15 @@ final class GoldenCase implements Closeable {
           file.path().toString(),
           "tensor \"" + key + "\": expected shape " + extents + ", got " + Arrays.toString(got));
     }
+  }
+
+  /**
+   * A tensor.
+   *
+   * @param shape the shape that it must have; an extent of -1 stands for any
+   */
+  Tensor load(Arena arena, String key, long... shape) throws IOException {
+    requireShape(key, shape);
     Tensor tensor = file.load(key, arena);
     switch (tensor.type()) {
       case F64, F32, F16, BF16 -> {

@@ -89,9 +89,9 @@ final class KernelReplayer {
   void updateSpecial() throws IOException {
     String name = golden.text("rule");
     UpdateRule rule = rule("rule", name);
-    Tensor start = golden.load(arena, "J", -1, -1);
+    Tensor start = golden.square(arena, "J");
     for (JsonElement each : golden.list("keys")) {
-      String key = each.getAsString();
+      String key = golden.text("keys", each);
       Matcher matcher = SPECIAL.matcher(key);
       if (!matcher.matches()) {
         throw golden.error("keys", "names like g0.95.zero", key);
@@ -231,10 +231,10 @@ final class KernelReplayer {
     double eps = golden.number("eps");
     for (JsonElement each : golden.list("rows")) {
       JsonArray row = row(each, 4);
-      String norm = row.get(1).getAsString();
-      String mode = row.get(2).getAsString();
+      String norm = golden.text("rows", row.get(1));
+      String mode = golden.text("rows", row.get(2));
       String prefix = "c" + golden.count("rows", row.get(0));
-      Tensor start = golden.load(arena, prefix + ".J", -1, -1);
+      Tensor start = golden.square(arena, prefix + ".J");
       int d = (int) start.dim(0);
       Tensor want = golden.load(arena, prefix + "." + norm + "." + mode, d, d);
       for (GoldenStorage storage : GoldenStorage.of(UpdateRule.CODE, start)) {
@@ -255,7 +255,7 @@ final class KernelReplayer {
         }
         tally.add(
             norm + " decision, " + storage.label(),
-            fires == row.get(3).getAsBoolean() ? 0 : 1,
+            fires == golden.flag("rows", row.get(3)) ? 0 : 1,
             0,
             "decisions");
         // The start is rounded, whose deviation from I is larger than that of what comes out.
@@ -280,10 +280,10 @@ final class KernelReplayer {
   void precondition() throws IOException {
     for (JsonElement each : golden.list("rows")) {
       JsonArray row = row(each, 4);
-      String prefix = row.get(0).getAsString() + ".";
+      String prefix = golden.text("rows", row.get(0)) + ".";
       int o = golden.count("rows", row.get(1));
       int i = golden.count("rows", row.get(2));
-      boolean bias = row.get(3).getAsBoolean();
+      boolean bias = golden.flag("rows", row.get(3));
       Tensor l = golden.load(arena, prefix + "L", o, o);
       Tensor r = golden.load(arena, prefix + "R", i, i);
       Tensor g = golden.load(arena, prefix + "G", o, i);

@@ -1,5 +1,6 @@
 package org.quern.kronecker;
 
+import com.google.gson.JsonArray;
 import com.google.gson.JsonElement;
 import java.io.IOException;
 import java.lang.foreign.Arena;
@@ -56,6 +57,10 @@ final class TrajectoryReplayer {
     this.gradientMeans = golden.kind().equals("gradmean_trajectory");
     this.tolerances = golden.flag("half", false) ? Tolerances.HALF : Tolerances.SINGLE;
     this.layers = gradientMeans ? Layer.chain(golden) : Layer.list(golden);
+    for (Layer layer : layers) {
+      // Before anything is allocated for it.
+      golden.requireShape("s0." + layer.key + "dw", layer.shape);
+    }
     this.steps = golden.count("steps");
     if (steps < 1) {
       throw golden.error("steps", "at least 1", steps);
@@ -98,7 +103,7 @@ final class TrajectoryReplayer {
       }
       Layer[] layers = new Layer[dims.length - 1];
       for (int l = 0; l < layers.length; l++) {
-        boolean bias = golden.hasTensor("s0.l" + l + ".db");
+        boolean bias = golden.anyTensor("s\\d+\\.l" + l + "\\.(db|pb|b)");
         long[] shape = {dims[l + 1], dims[l]};
         layers[l] = new Layer("l" + l + ".", dims[l + 1], dims[l], bias, false, shape, null, null);
       }
@@ -209,8 +214,12 @@ final class TrajectoryReplayer {
   private BackEnd backEnd() throws FormatException {
     double[] betas = {0.9, 0.999};
     if (backEnd.has("betas")) {
+      JsonArray both = backEnd.list("betas");
+      if (both.size() != 2) {
+        throw backEnd.error("betas", "two numbers", both);
+      }
       for (int i = 0; i < 2; i++) {
-        betas[i] = backEnd.list("betas").get(i).getAsDouble();
+        betas[i] = backEnd.number("betas", both.get(i));
       }
     }
     String name = golden.text("backend");
@@ -266,7 +275,7 @@ final class TrajectoryReplayer {
     /** Recorded, or what a first step of plain descent to the recorded parameters starts from. */
     private Tensor start(Layer layer, String name, long... shape) throws IOException {
       String initial = "init." + layer.key + name;
-      if (golden.hasTensor(initial)) {
+      if (!gradientMeans || golden.anyTensor("init\\..*")) {
         return golden.floats(arena, initial, shape);
       }
       Tensor start = golden.floats(arena, "s0." + layer.key + name, shape);

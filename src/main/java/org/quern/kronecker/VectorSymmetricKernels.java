@@ -6,7 +6,9 @@ import java.lang.foreign.MemorySegment;
 import java.nio.ByteOrder;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.IntVector;
+import jdk.incubator.vector.VectorMask;
 import jdk.incubator.vector.VectorOperators;
+import jdk.incubator.vector.VectorShuffle;
 import jdk.incubator.vector.VectorSpecies;
 import org.quern.runtime.NativeViews;
 import org.quern.runtime.vector.VectorLanes;
@@ -29,6 +31,17 @@ final class VectorSymmetricKernels implements SymmetricKernels {
   private static final VectorSpecies<Float> QUARTET = FloatVector.SPECIES_128;
 
   private static final int LANES = F.length();
+
+  private static final VectorShuffle<Float> NEIGHBOURS = VectorShuffle.fromOp(F, i -> i ^ 1);
+  private static final VectorShuffle<Float> PAIRS = VectorShuffle.fromOp(F, i -> i ^ 2);
+  private static final VectorMask<Float> SECOND = everyFourth(1);
+  private static final VectorMask<Float> THIRD = everyFourth(2);
+  private static final VectorMask<Float> FOURTH = everyFourth(3);
+
+  /** From lane k of group g to lane k G + g, where G is the number of groups. */
+  private static final VectorShuffle<Float> IN_ORDER =
+      VectorShuffle.fromOp(F, i -> 4 * (i % (LANES / 4)) + i / (LANES / 4));
+
   private static final int PANEL = 4 * LANES;
   private static final long BYTES = F.vectorByteSize();
   private static final ByteOrder ORDER = ByteOrder.LITTLE_ENDIAN;
@@ -37,6 +50,10 @@ final class VectorSymmetricKernels implements SymmetricKernels {
   private static final int MOST = 1 << 24;
 
   private VectorSymmetricKernels() {}
+
+  private static VectorMask<Float> everyFourth(int first) {
+    return VectorMask.fromLong(F, 0x1111_1111_1111_1111L << first);
+  }
 
   @Override
   public int sumBytes() {
@@ -53,17 +70,20 @@ final class VectorSymmetricKernels implements SymmetricKernels {
       MemorySegment matrix,
       long tile,
       long stride,
+      long step,
+      int count,
       double p,
       int terms,
       MemorySegment work,
       long signed,
       long plain,
       long termStride) {
-    for (int panel = 0; panel < TILE; panel += PANEL) {
+    for (int panel = 0; panel < count * TILE; panel += PANEL) {
       long shift = (long) Float.BYTES * panel;
+      long at = tile + Float.BYTES * (panel / TILE * step + panel % TILE);
       updatePanel(
           matrix,
-          tile + shift,
+          at,
           stride * Float.BYTES,
           (float) p,
           terms,
@@ -133,22 +153,18 @@ final class VectorSymmetricKernels implements SymmetricKernels {
       MemorySegment matrix,
       long tile,
       long stride,
+      long step,
+      int count,
       MemorySegment work,
       long rows,
       long columns,
       long sums,
       long partials) {
-    for (int panel = 0; panel < TILE; panel += PANEL) {
+    for (int panel = 0; panel < count * TILE; panel += PANEL) {
       long shift = (long) Float.BYTES * panel;
+      long at = tile + Float.BYTES * (panel / TILE * step + panel % TILE);
       multiplyPanel(
-          matrix,
-          tile + shift,
-          stride * Float.BYTES,
-          work,
-          rows,
-          columns + shift,
-          sums + shift,
-          partials);
+          matrix, at, stride * Float.BYTES, work, rows, columns + shift, sums + shift, partials);
     }
   }
 
@@ -202,6 +218,8 @@ final class VectorSymmetricKernels implements SymmetricKernels {
       MemorySegment matrix,
       long tile,
       long stride,
+      long step,
+      int count,
       MemorySegment work,
       long signed,
       long plain,
@@ -209,11 +227,12 @@ final class VectorSymmetricKernels implements SymmetricKernels {
       long columns,
       long sums,
       long partials) {
-    for (int panel = 0; panel < TILE; panel += PANEL) {
+    for (int panel = 0; panel < count * TILE; panel += PANEL) {
       long shift = (long) Float.BYTES * panel;
+      long at = tile + Float.BYTES * (panel / TILE * step + panel % TILE);
       fusedPanel(
           matrix,
-          tile + shift,
+          at,
           stride * Float.BYTES,
           work,
           signed,
@@ -285,10 +304,13 @@ final class VectorSymmetricKernels implements SymmetricKernels {
     s3.intoMemorySegment(m, sums + 3 * BYTES, ORDER);
   }
 
+  /**
+   * Adds the quarters of every row, then the four lanes that are left: of as many rows as there are
+   * lanes at a time, four to a vector, each of which its shuffled sums put into a lane of its own.
+   */
   @Override
   public void fold(MemorySegment work, long partials, long sums) {
     MemorySegment m = NativeViews.base(work);
-    FloatVector zero = FloatVector.zero(F);
     for (int r = 0; r < TILE; r++) {
       long at = partials + BYTES * r;
       FloatVector sum = FloatVector.fromMemorySegment(QUARTET, m, at, ORDER);
@@ -296,18 +318,28 @@ final class VectorSymmetricKernels implements SymmetricKernels {
         long next = at + (long) Float.BYTES * i;
         sum = sum.add(FloatVector.fromMemorySegment(QUARTET, m, next, ORDER));
       }
-      sum.intoMemorySegment(m, at, ORDER);
+      // Behind all rows that are still to be read.
+      sum.intoMemorySegment(m, partials + QUARTET.vectorByteSize() * (long) r, ORDER);
     }
-    for (int r = 0; r < TILE; r++) {
-      long at = partials + BYTES * r;
-      float low = m.get(JAVA_FLOAT_UNALIGNED, at) + m.get(JAVA_FLOAT_UNALIGNED, at + Float.BYTES);
-      float high =
-          m.get(JAVA_FLOAT_UNALIGNED, at + 2 * Float.BYTES)
-              + m.get(JAVA_FLOAT_UNALIGNED, at + 3 * Float.BYTES);
+    for (int r = 0; r < TILE; r += LANES) {
+      long at = partials + QUARTET.vectorByteSize() * (long) r;
+      FloatVector sum =
+          quartets(m, at)
+              .blend(quartets(m, at + BYTES), SECOND)
+              .blend(quartets(m, at + 2 * BYTES), THIRD)
+              .blend(quartets(m, at + 3 * BYTES), FOURTH)
+              .rearrange(IN_ORDER);
       long to = sums + (long) Float.BYTES * r;
-      m.set(JAVA_FLOAT_UNALIGNED, to, m.get(JAVA_FLOAT_UNALIGNED, to) + (low + high));
-      zero.intoMemorySegment(m, at, ORDER);
+      FloatVector.fromMemorySegment(F, m, to, ORDER).add(sum).intoMemorySegment(m, to, ORDER);
     }
+    clear(work, partials, TILE * LANES);
+  }
+
+  /** A vector in which every lane is the sum of its group of four. */
+  private static FloatVector quartets(MemorySegment m, long at) {
+    FloatVector x = FloatVector.fromMemorySegment(F, m, at, ORDER);
+    x = x.add(x.rearrange(NEIGHBOURS));
+    return x.add(x.rearrange(PAIRS));
   }
 
   @Override

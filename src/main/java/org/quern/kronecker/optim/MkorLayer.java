@@ -379,9 +379,7 @@ public final class MkorLayer {
 
   /** Everything that a checkpoint must find the same, on one line. */
   String description() {
-    return (preconditioned
-            ? "factors " + leftStorage + " and " + rightStorage + " with rows"
-            : "first order")
+    return (preconditioned ? "factors " + leftStorage + " and " + rightStorage : "first order")
         + " of "
         + Arrays.toString(shape)
         + (bias ? " and a bias" : "")

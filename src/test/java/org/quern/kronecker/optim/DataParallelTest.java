@@ -75,8 +75,7 @@ class DataParallelTest {
         mkor.step();
       }
       List<Float> all = new ArrayList<>();
-      for (float[] part :
-          List.of(w.toFloatArray(), Samples.left(layer), Samples.right(layer))) {
+      for (float[] part : List.of(w.toFloatArray(), Samples.left(layer), Samples.right(layer))) {
         for (float value : part) {
           all.add(value);
         }
@@ -96,22 +95,20 @@ class DataParallelTest {
     float[] one =
         run(
             builder().microBatches(workers, Accumulation.MEAN),
-            (layer, all) ->
-                all.forEach(shard -> layer.accumulate(shard.a, shard.g, shard.rows)));
+            (layer, all) -> all.forEach(shard -> layer.accumulate(shard.a, shard.g, shard.rows)));
     InProcessMean mean = new InProcessMean(workers, PATIENCE);
     try (ExecutorService threads = Executors.newFixedThreadPool(workers)) {
       List<Future<float[]>> results = new ArrayList<>();
       for (int r = 0; r < workers; r++) {
         int rank = r;
         results.add(
-            threads.submit(
-                () ->
-                    run(
-                        builder().vectorMean(mean.worker(rank)),
-                        (layer, all) -> {
-                          Shard shard = all.get(rank);
-                          layer.accumulate(shard.a, shard.g, shard.rows);
-                        })));
+            threads.submit(() ->
+                run(
+                    builder().vectorMean(mean.worker(rank)),
+                    (layer, all) -> {
+                      Shard shard = all.get(rank);
+                      layer.accumulate(shard.a, shard.g, shard.rows);
+                    })));
       }
       for (Future<float[]> result : results) {
         assertArrayEquals(one, result.get());
@@ -152,11 +149,10 @@ class DataParallelTest {
               }
             };
         results.add(
-            threads.submit(
-                () ->
-                    run(
-                        builder().vectorMean(exchange),
-                        (layer, all) -> layer.observe(all.get(rank).a, all.get(rank).g))));
+            threads.submit(() ->
+                run(
+                    builder().vectorMean(exchange),
+                    (layer, all) -> layer.observe(all.get(rank).a, all.get(rank).g))));
       }
       for (Future<float[]> result : results) {
         assertArrayEquals(concatenated, result.get(), 1e-5f);
@@ -179,11 +175,10 @@ class DataParallelTest {
       Future<float[]> blind =
           threads.submit(() -> run(builder().vectorMean(mean.worker(0)), (layer, all) -> {}));
       Future<float[]> seeing =
-          threads.submit(
-              () ->
-                  run(
-                      builder().vectorMean(mean.worker(1)),
-                      (layer, all) -> layer.observe(all.get(1).a, all.get(1).g)));
+          threads.submit(() ->
+              run(
+                  builder().vectorMean(mean.worker(1)),
+                  (layer, all) -> layer.observe(all.get(1).a, all.get(1).g)));
       assertArrayEquals(one, blind.get());
       assertArrayEquals(one, seeing.get());
     }

@@ -113,7 +113,8 @@ class MkorCheckpointTest {
       second.b = whole.b.to(DType.F32, arena);
       second.s = whole.s.to(DType.F32, arena);
       second.mkor.load(file);
-      assertEquals(whole.mkor.stats().getFirst().updates(), second.mkor.stats().getFirst().updates());
+      assertEquals(
+          whole.mkor.stats().getFirst().updates(), second.mkor.stats().getFirst().updates());
       for (int t = 15; t < 40; t++) {
         whole.step(t);
         second.step(t);
@@ -180,7 +181,7 @@ class MkorCheckpointTest {
         mkor.layer("fc1", OUT, IN, true);
         assertRefused(mkor, file, "layer.gain: expected none, got first order");
         mkor.parameter("gain", 6);
-        assertRefused(mkor, file, "layer.gain: expected first order with rows of [6]");
+        assertRefused(mkor, file, "layer.gain: expected first order of [6]");
       }
     }
   }

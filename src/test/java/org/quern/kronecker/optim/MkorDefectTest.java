@@ -94,9 +94,7 @@ class MkorDefectTest {
         for (int i = 0; i < run.layers; i++) {
           Tensor x = rows(run.get(t, i, "m0.x"));
           Tensor dy = rows(run.get(t, i, "m0.dy"));
-          mkor.layers()
-              .get(i)
-              .accumulate(samples.columnMeans(x), samples.columnSums(dy), x.dim(0));
+          mkor.layers().get(i).accumulate(samples.columnMeans(x), samples.columnSums(dy), x.dim(0));
         }
         for (int i = 0; i < run.layers; i++) {
           Tensor dw = samples.copy(run.get(t, i, "dw"));
