@@ -82,6 +82,23 @@ record Bar(String name, double median, double min, double limit, Sense sense) {
                     Sense.AT_LEAST));
           }
         }
+        case "KroneckerStepBenchmark.train" -> {
+          Samples pass = measured.get(key.peer("KroneckerStepBenchmark.pass", "d", "threads"));
+          if (pass != null && !key.has("factors", "NONE")) {
+            String name =
+                "step "
+                    + key.params().get("factors")
+                    + ", refresh every "
+                    + key.params().get("every");
+            bars.add(
+                new Bar(
+                    name + " / passes",
+                    samples.median() / pass.median() - 1,
+                    samples.min() / pass.min() - 1,
+                    0.4,
+                    Sense.AT_MOST));
+          }
+        }
         default -> {}
       }
     });

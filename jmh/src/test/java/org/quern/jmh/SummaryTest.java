@@ -91,6 +91,21 @@ class SummaryTest {
   }
 
   @Test
+  void theOptimizersShareIsWhatItAddsToThePasses() {
+    add("KroneckerStepBenchmark.pass", Map.of("d", "768", "threads", "1"), 100);
+    add("KroneckerStepBenchmark.pass", Map.of("d", "768", "threads", "2"), 1);
+    add("KroneckerStepBenchmark.train", step("NONE"), 110);
+    add("KroneckerStepBenchmark.train", step("LOW_RANK"), 139);
+    Bar bar = only(Bar.of(measured));
+    assertEquals(0.39, bar.median(), 1e-12);
+    assertTrue(bar.holds());
+  }
+
+  private static Map<String, String> step(String factors) {
+    return Map.of("d", "768", "threads", "1", "factors", factors, "every", "10");
+  }
+
+  @Test
   void ratesOfBandwidthCountAllThreads() {
     Caches caches = new Caches(32 << 10, 1 << 20, 32 << 20);
     Key key = new Key("BandwidthBenchmark.update", new TreeMap<>(Map.of("place", "DRAM")), 2);
