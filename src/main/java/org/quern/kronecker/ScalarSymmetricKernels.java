@@ -40,6 +40,8 @@ final class ScalarSymmetricKernels implements SymmetricKernels {
       MemorySegment matrix,
       long tile,
       long stride,
+      long step,
+      int count,
       double p,
       int terms,
       MemorySegment work,
@@ -49,13 +51,14 @@ final class ScalarSymmetricKernels implements SymmetricKernels {
     MemorySegment t = NativeViews.base(matrix);
     MemorySegment z = NativeViews.base(work);
     for (int r = 0; r < TILE; r++) {
-      for (int c = 0; c < TILE; c++) {
-        double sum = p * at(t, tile, r * stride + c);
+      for (int c = 0; c < count * TILE; c++) {
+        long element = r * stride + c / TILE * step + c % TILE;
+        double sum = p * at(t, tile, element);
         for (int term = 0; term < terms; term++) {
           long shift = term * termStride;
           sum += (double) at(z, signed + shift, r) * at(z, plain + shift, c);
         }
-        set(t, tile, r * stride + c, (float) sum);
+        set(t, tile, element, (float) sum);
       }
     }
   }
@@ -65,6 +68,8 @@ final class ScalarSymmetricKernels implements SymmetricKernels {
       MemorySegment matrix,
       long tile,
       long stride,
+      long step,
+      int count,
       MemorySegment work,
       long rows,
       long columns,
@@ -75,8 +80,8 @@ final class ScalarSymmetricKernels implements SymmetricKernels {
     for (int r = 0; r < TILE; r++) {
       double row = at(m, rows, r);
       double sum = 0;
-      for (int c = 0; c < TILE; c++) {
-        double value = at(t, tile, r * stride + c);
+      for (int c = 0; c < count * TILE; c++) {
+        double value = at(t, tile, r * stride + c / TILE * step + c % TILE);
         sum += value * at(m, columns, c);
         add(m, sums, c, value * row);
       }
@@ -85,11 +90,12 @@ final class ScalarSymmetricKernels implements SymmetricKernels {
   }
 
   @Override
-  public void updateAndMultiply(
+  public void addAndMultiply(
       MemorySegment matrix,
       long tile,
       long stride,
-      double p,
+      long step,
+      int count,
       MemorySegment work,
       long signed,
       long plain,
@@ -97,8 +103,8 @@ final class ScalarSymmetricKernels implements SymmetricKernels {
       long columns,
       long sums,
       long partials) {
-    update(matrix, tile, stride, p, 1, work, signed, plain, 0);
-    multiply(matrix, tile, stride, work, rows, columns, sums, partials);
+    update(matrix, tile, stride, step, count, 1, 1, work, signed, plain, 0);
+    multiply(matrix, tile, stride, step, count, work, rows, columns, sums, partials);
   }
 
   @Override

@@ -40,6 +40,9 @@ final class SymmetricFactor extends InverseFactor {
   private final SymmetricMatrix stored;
   private final SymmetricSweep sweep;
 
+  /** Between its inverse and this, p stays outside of M. */
+  private final double range;
+
   private double p = 1;
   private double c;
   private int pending;
@@ -61,6 +64,7 @@ final class SymmetricFactor extends InverseFactor {
     this.deviation = storage instanceof Storage.Deviation;
     this.lazy = lazy(storage);
     this.weights = new double[lazy];
+    this.range = type(storage) == DType.F16 ? 0x1p4 : 0x1p20;
     SymmetricMatrix.Layout layout = layout(storage);
     DType type = type(storage);
     long[] shape =
@@ -173,13 +177,11 @@ final class SymmetricFactor extends InverseFactor {
       kernels.scale(sweep.work, rest, sweep.at(V), sweep.at(V), sweep.padded);
     }
     if (pending == lazy) {
-      terms(1);
-      sweep.updateAndMultiply(p, c, pending, V, W);
-      clear();
+      write();
     } else {
       sweep.multiply(V, W);
-      addPending();
     }
+    addPending();
     // w is S v: J v, or v - J v.
     int y = PENDING + pending;
     double alpha = rule.alpha(gamma);
@@ -223,6 +225,21 @@ final class SymmetricFactor extends InverseFactor {
     for (int t = 0; t < pending; t++) {
       sweep.term(t, a * weights[t], PENDING + t);
     }
+  }
+
+  /**
+   * Writes what waits into M, and multiplies V. The factor p stays outside as long as M / p is in
+   * range: a pass that only adds takes three operations per element instead of four, and does not
+   * round what it does not change.
+   */
+  private void write() {
+    boolean inside = p > 1 / range && p < range;
+    double a = inside ? 1 / p : 1;
+    terms(a);
+    sweep.updateAndMultiply(inside ? 1 : p, a * c, pending, V, W);
+    p = inside ? p : 1;
+    c = 0;
+    pending = 0;
   }
 
   /** {@code W = p W + c V + the terms times V}. */

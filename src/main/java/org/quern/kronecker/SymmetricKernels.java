@@ -3,13 +3,14 @@ package org.quern.kronecker;
 import java.lang.foreign.MemorySegment;
 
 /**
- * Work on one square tile of a symmetric matrix, {@link #TILE} x {@link #TILE} floats whose rows
- * are {@code stride} floats apart, and on vectors of whole tiles:
+ * Work on a run of square tiles of a symmetric matrix that lie side by side, {@link #TILE} x {@link
+ * #TILE} floats each, whose rows are {@code stride} floats apart and the tiles {@code step} floats;
+ * and on vectors of whole tiles:
  *
  * <pre>{@code
- * T <- p T + sum over t of zs_t z_t'      update
- * sums <- sums + T' v_rows                multiply, column side
- * partials_r <- partials_r + T_r v_columns    row side
+ * T <- p T + sum over t of zs_t z_t'          update
+ * sums <- sums + T' v_rows                    multiply, column side
+ * partials_r <- partials_r + T_r v_columns    multiply, row side
  * }</pre>
  *
  * where zs = z or -z. A tile (I, J) below the diagonal serves as its own mirror image in this way;
@@ -21,9 +22,11 @@ import java.lang.foreign.MemorySegment;
  * until {@link #fold} adds them up, once per row of tiles.
  *
  * <p>Memory is given as a segment and an offset in {@link org.quern.runtime.NativeViews#base} of
- * it; {@code work} holds everything but the tile. Nothing is allocated. Lengths n are multiples of
- * TILE. Source: the one-pass update of a symmetric matrix and its product with a vector is common
- * to quasi-Newton methods and recursive least squares; the rule is that of {@link UpdateRule}.
+ * it; {@code work} holds everything but the tiles. Parts of vectors that belong to the columns are
+ * given for the first tile; those of the next follow. Nothing is allocated. Lengths n are multiples
+ * of TILE.
+ *
+ * <p>Source of the rules: Mozaffari et al., arXiv 2306.01685 ({@link UpdateRule}).
  */
 interface SymmetricKernels {
   /** Rows and columns of a tile. */
@@ -36,8 +39,10 @@ interface SymmetricKernels {
   int partialBytes();
 
   /**
-   * Updates a tile.
+   * Updates tiles.
    *
+   * @param step floats between the tiles
+   * @param count number of tiles
    * @param terms number of terms, at least 0
    * @param signed where the rows' part of the first zs is
    * @param plain where the columns' part of the first z is
@@ -47,6 +52,8 @@ interface SymmetricKernels {
       MemorySegment matrix,
       long tile,
       long stride,
+      long step,
+      int count,
       double p,
       int terms,
       MemorySegment work,
@@ -55,7 +62,7 @@ interface SymmetricKernels {
       long termStride);
 
   /**
-   * Multiplies a tile.
+   * Multiplies tiles.
    *
    * @param rows where the rows' part of v is
    * @param columns where the columns' part of v is
@@ -66,18 +73,21 @@ interface SymmetricKernels {
       MemorySegment matrix,
       long tile,
       long stride,
+      long step,
+      int count,
       MemorySegment work,
       long rows,
       long columns,
       long sums,
       long partials);
 
-  /** Updates a tile with one term and multiplies what it now holds. */
-  void updateAndMultiply(
+  /** Adds one term to tiles and multiplies what they now hold, in one pass. */
+  void addAndMultiply(
       MemorySegment matrix,
       long tile,
       long stride,
-      double p,
+      long step,
+      int count,
       MemorySegment work,
       long signed,
       long plain,

@@ -216,8 +216,11 @@ final class SymmetricSweep {
       kernels.clear(work, base + own, (int) (scratch / Float.BYTES));
     }
     for (int i = boundary(g); i < boundary(g + 1); i++) {
-      for (int j = 0; j <= i; j++) {
-        tile(i, j, base, own);
+      boolean whole = layout == SymmetricMatrix.Layout.TILES || (i + 1) * TILE <= d;
+      if (matrix.type() == DType.F32 && whole) {
+        rowInPlace(i, base, own);
+      } else {
+        rowInScratch(i, base, own);
       }
       if (multiply) {
         long sums = base + own + (long) i * TILE * kernels.sumBytes();
@@ -226,91 +229,151 @@ final class SymmetricSweep {
     }
   }
 
-  /** One tile on or below the diagonal, and where the matrix is full, its mirror image. */
-  private void tile(int i, int j, long base, long own) {
-    boolean whole = layout == SymmetricMatrix.Layout.TILES || (i + 1) * TILE <= d;
-    if (matrix.type() == DType.F32 && whole) {
-      long bytes = Float.BYTES * ((TILE - 1) * stride() + TILE);
-      long at = NativeViews.at(matrix.memory(), offset(i, j), bytes);
-      work(i, j, matrix.memory(), at, stride(), base, own);
-      if (layout == SymmetricMatrix.Layout.FULL && update && i != j) {
-        long mirror = NativeViews.at(matrix.memory(), offset(j, i), bytes);
-        updateTile(j, i, matrix.memory(), mirror, stride(), base);
+  private void rowInPlace(int i, long base, long own) {
+    MemorySegment memory = matrix.memory();
+    boolean full = layout == SymmetricMatrix.Layout.FULL;
+    long stride = stride();
+    long step = full ? TILE : TILE_FLOATS;
+    long bytes = Float.BYTES * (full ? (TILE - 1) * stride + (i + 1L) * TILE : (i + 1) * step);
+    long at = NativeViews.at(memory, offset(i, 0), bytes);
+    long diagonal = at + (long) Float.BYTES * i * step;
+    if (!update) {
+      multiply(i, 0, i, memory, at, stride, step, base, own);
+      multiply(i, i, 1, memory, diagonal, stride, step, base, own);
+    } else if (!multiply) {
+      update(i, 0, i + 1, memory, at, stride, step, base);
+    } else if (p == 1 && terms == 1) {
+      addToDiagonal(i, memory, diagonal, stride);
+      addAndMultiply(i, 0, i, memory, at, stride, step, base, own);
+      addAndMultiply(i, i, 1, memory, diagonal, stride, step, base, own);
+    } else {
+      // Tile by tile, so that what was updated is still near when it is multiplied.
+      for (int j = 0; j <= i; j++) {
+        long tile = at + (long) Float.BYTES * j * step;
+        update(i, j, 1, memory, tile, stride, step, base);
+        multiply(i, j, 1, memory, tile, stride, step, base, own);
       }
-      return;
     }
+    if (full && update) {
+      for (int j = 0; j < i; j++) {
+        long mirror = NativeViews.at(memory, offset(j, i), bytes - (long) Float.BYTES * i * step);
+        update(j, i, 1, memory, mirror, stride, step, base);
+      }
+    }
+  }
+
+  private void rowInScratch(int i, long base, long own) {
     long at = base + own + scratch;
-    load(i, j, own + scratch);
-    if (update) {
-      updateTile(i, j, work, at, TILE, base);
-      store(i, j, own + scratch);
-      if (matrix.type() != DType.F32) {
-        load(i, j, own + scratch);
+    for (int j = 0; j <= i; j++) {
+      load(i, j, own + scratch);
+      if (update) {
+        update(i, j, 1, work, at, TILE, 0, base);
+        store(i, j, own + scratch);
+        if (multiply && matrix.type() != DType.F32) {
+          load(i, j, own + scratch);
+        }
+      }
+      if (multiply) {
+        multiply(i, j, 1, work, at, TILE, 0, base, own);
       }
     }
-    if (multiply) {
-      multiplyTile(i, j, work, at, TILE, base, own);
-    }
   }
 
-  private void work(int i, int j, MemorySegment memory, long at, long stride, long base, long own) {
-    if (update && multiply && terms == 1 && i != j) {
-      long rows = (long) i * TILE * Float.BYTES;
-      long columns = (long) j * TILE * Float.BYTES;
-      kernels.updateAndMultiply(
-          memory,
-          at,
-          stride,
-          p,
-          work,
-          base + signed + rows,
-          base + plain + columns,
-          base + vector(v) + rows,
-          base + vector(v) + columns,
-          base + own + (long) j * TILE * kernels.sumBytes(),
-          base + own + partials);
-      return;
+  /** Updates the tiles (i, j) to (i, j + count - 1). */
+  private void update(
+      int i, int j, int count, MemorySegment memory, long at, long stride, long step, long base) {
+    long diagonal = at + (long) Float.BYTES * (i - j) * step;
+    boolean onDiagonal = j <= i && i < j + count;
+    if (onDiagonal && p == 1) {
+      addToDiagonal(i, memory, diagonal, stride);
     }
-    if (update) {
-      updateTile(i, j, memory, at, stride, base);
-    }
-    if (multiply) {
-      multiplyTile(i, j, memory, at, stride, base, own);
-    }
-  }
-
-  private void updateTile(int i, int j, MemorySegment memory, long at, long stride, long base) {
     kernels.update(
         memory,
         at,
         stride,
+        step,
+        count,
         p,
         terms,
         work,
-        base + signed + (long) i * TILE * Float.BYTES,
-        base + plain + (long) j * TILE * Float.BYTES,
+        base + signed + part(i),
+        base + plain + part(j),
         vectorBytes);
-    if (i == j && c != 0) {
-      MemorySegment t = NativeViews.base(memory);
-      int rows = Math.min(TILE, d - i * TILE);
-      for (int r = 0; r < rows; r++) {
-        long diagonal = at + Float.BYTES * (r * stride + r);
-        t.set(JAVA_FLOAT, diagonal, (float) (t.get(JAVA_FLOAT, diagonal) + c));
-      }
+    if (onDiagonal && p != 1) {
+      addToDiagonal(i, memory, diagonal, stride);
     }
   }
 
-  private void multiplyTile(
-      int i, int j, MemorySegment memory, long at, long stride, long base, long own) {
+  /** Multiplies the tiles (i, j) to (i, j + count - 1), which are one or not on the diagonal. */
+  private void multiply(
+      int i,
+      int j,
+      int count,
+      MemorySegment memory,
+      long at,
+      long stride,
+      long step,
+      long base,
+      long own) {
     kernels.multiply(
         memory,
         at,
         stride,
+        step,
+        count,
         work,
-        i == j ? base + zeros : base + vector(v) + (long) i * TILE * Float.BYTES,
-        base + vector(v) + (long) j * TILE * Float.BYTES,
+        rows(i, j, base),
+        base + vector(v) + part(j),
         base + own + (long) j * TILE * kernels.sumBytes(),
         base + own + partials);
+  }
+
+  private void addAndMultiply(
+      int i,
+      int j,
+      int count,
+      MemorySegment memory,
+      long at,
+      long stride,
+      long step,
+      long base,
+      long own) {
+    kernels.addAndMultiply(
+        memory,
+        at,
+        stride,
+        step,
+        count,
+        work,
+        base + signed + part(i),
+        base + plain + part(j),
+        rows(i, j, base),
+        base + vector(v) + part(j),
+        base + own + (long) j * TILE * kernels.sumBytes(),
+        base + own + partials);
+  }
+
+  /** Adds c to the diagonal. Where p = 1 this comes first, so that one pass can do all the rest. */
+  private void addToDiagonal(int i, MemorySegment memory, long at, long stride) {
+    if (c == 0) {
+      return;
+    }
+    MemorySegment t = NativeViews.base(memory);
+    int rows = Math.min(TILE, d - i * TILE);
+    for (int r = 0; r < rows; r++) {
+      long element = at + Float.BYTES * (r * stride + r);
+      t.set(JAVA_FLOAT, element, t.get(JAVA_FLOAT, element) + (float) c);
+    }
+  }
+
+  /** Where the rows' part of v is; zeros for a tile on the diagonal, which has both triangles. */
+  private long rows(int i, int j, long base) {
+    return base + (i == j ? zeros : vector(v) + part(i));
+  }
+
+  /** Where the part of a tile's rows or columns begins in a vector. */
+  private static long part(int i) {
+    return (long) i * TILE * Float.BYTES;
   }
 
   /**
@@ -322,7 +385,7 @@ final class SymmetricSweep {
     load(i, j, scratch());
     if (p != 1 || c != 0 || terms != 0) {
       long base = NativeViews.at(work, 0, work.byteSize());
-      updateTile(i, j, work, base + scratch(), TILE, base);
+      update(i, j, 1, work, base + scratch(), TILE, 0, base);
     }
   }
 
@@ -355,7 +418,7 @@ final class SymmetricSweep {
   private long offset(int i, int j) {
     long elements =
         layout == SymmetricMatrix.Layout.FULL
-            ? i * TILE * matrix.rowStride() + (long) j * TILE
+            ? (long) i * TILE * matrix.rowStride() + (long) j * TILE
             : ((long) i * (i + 1) / 2 + j) * TILE_FLOATS;
     return elements * matrix.type().bytes();
   }

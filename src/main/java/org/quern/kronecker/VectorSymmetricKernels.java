@@ -4,11 +4,11 @@ import static java.lang.foreign.ValueLayout.JAVA_FLOAT_UNALIGNED;
 
 import java.lang.foreign.MemorySegment;
 import java.nio.ByteOrder;
-import jdk.incubator.vector.DoubleVector;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.IntVector;
+import jdk.incubator.vector.VectorMask;
 import jdk.incubator.vector.VectorOperators;
-import jdk.incubator.vector.VectorShape;
+import jdk.incubator.vector.VectorShuffle;
 import jdk.incubator.vector.VectorSpecies;
 import org.quern.runtime.NativeViews;
 
@@ -27,12 +27,20 @@ final class VectorSymmetricKernels implements SymmetricKernels {
           : FloatVector.SPECIES_PREFERRED;
 
   private static final VectorSpecies<Integer> I = VectorSpecies.of(int.class, F.vectorShape());
-  private static final VectorSpecies<Double> D = VectorSpecies.of(double.class, F.vectorShape());
-  private static final VectorSpecies<Float> HALF =
-      VectorSpecies.of(float.class, VectorShape.forBitSize(F.vectorBitSize() / 2));
   private static final VectorSpecies<Float> QUARTET = FloatVector.SPECIES_128;
 
   private static final int LANES = F.length();
+
+  private static final VectorShuffle<Float> NEIGHBOURS = VectorShuffle.fromOp(F, i -> i ^ 1);
+  private static final VectorShuffle<Float> PAIRS = VectorShuffle.fromOp(F, i -> i ^ 2);
+  private static final VectorMask<Float> SECOND = everyFourth(1);
+  private static final VectorMask<Float> THIRD = everyFourth(2);
+  private static final VectorMask<Float> FOURTH = everyFourth(3);
+
+  /** From lane k of group g to lane k G + g, where G is the number of groups. */
+  private static final VectorShuffle<Float> IN_ORDER =
+      VectorShuffle.fromOp(F, i -> 4 * (i % (LANES / 4)) + i / (LANES / 4));
+
   private static final int PANEL = 4 * LANES;
   private static final long BYTES = F.vectorByteSize();
   private static final ByteOrder ORDER = ByteOrder.LITTLE_ENDIAN;
@@ -41,6 +49,10 @@ final class VectorSymmetricKernels implements SymmetricKernels {
   private static final int MOST = 1 << 24;
 
   private VectorSymmetricKernels() {}
+
+  private static VectorMask<Float> everyFourth(int first) {
+    return VectorMask.fromLong(F, 0x1111_1111_1111_1111L << first);
+  }
 
   @Override
   public int sumBytes() {
@@ -57,17 +69,20 @@ final class VectorSymmetricKernels implements SymmetricKernels {
       MemorySegment matrix,
       long tile,
       long stride,
+      long step,
+      int count,
       double p,
       int terms,
       MemorySegment work,
       long signed,
       long plain,
       long termStride) {
-    for (int panel = 0; panel < TILE; panel += PANEL) {
+    for (int panel = 0; panel < count * TILE; panel += PANEL) {
       long shift = (long) Float.BYTES * panel;
+      long at = tile + Float.BYTES * (panel / TILE * step + panel % TILE);
       updatePanel(
           matrix,
-          tile + shift,
+          at,
           stride * Float.BYTES,
           (float) p,
           terms,
@@ -137,22 +152,18 @@ final class VectorSymmetricKernels implements SymmetricKernels {
       MemorySegment matrix,
       long tile,
       long stride,
+      long step,
+      int count,
       MemorySegment work,
       long rows,
       long columns,
       long sums,
       long partials) {
-    for (int panel = 0; panel < TILE; panel += PANEL) {
+    for (int panel = 0; panel < count * TILE; panel += PANEL) {
       long shift = (long) Float.BYTES * panel;
+      long at = tile + Float.BYTES * (panel / TILE * step + panel % TILE);
       multiplyPanel(
-          matrix,
-          tile + shift,
-          stride * Float.BYTES,
-          work,
-          rows,
-          columns + shift,
-          sums + shift,
-          partials);
+          matrix, at, stride * Float.BYTES, work, rows, columns + shift, sums + shift, partials);
     }
   }
 
@@ -202,11 +213,12 @@ final class VectorSymmetricKernels implements SymmetricKernels {
   }
 
   @Override
-  public void updateAndMultiply(
+  public void addAndMultiply(
       MemorySegment matrix,
       long tile,
       long stride,
-      double p,
+      long step,
+      int count,
       MemorySegment work,
       long signed,
       long plain,
@@ -214,13 +226,13 @@ final class VectorSymmetricKernels implements SymmetricKernels {
       long columns,
       long sums,
       long partials) {
-    for (int panel = 0; panel < TILE; panel += PANEL) {
+    for (int panel = 0; panel < count * TILE; panel += PANEL) {
       long shift = (long) Float.BYTES * panel;
+      long at = tile + Float.BYTES * (panel / TILE * step + panel % TILE);
       fusedPanel(
           matrix,
-          tile + shift,
+          at,
           stride * Float.BYTES,
-          (float) p,
           work,
           signed,
           plain + shift,
@@ -235,7 +247,6 @@ final class VectorSymmetricKernels implements SymmetricKernels {
       MemorySegment matrix,
       long tile,
       long stride,
-      float p,
       MemorySegment work,
       long signed,
       long plain,
@@ -245,7 +256,6 @@ final class VectorSymmetricKernels implements SymmetricKernels {
       long partials) {
     MemorySegment t = NativeViews.base(matrix);
     MemorySegment m = NativeViews.base(work);
-    FloatVector factor = FloatVector.broadcast(F, p);
     FloatVector z0 = FloatVector.fromMemorySegment(F, m, plain, ORDER);
     FloatVector z1 = FloatVector.fromMemorySegment(F, m, plain + BYTES, ORDER);
     FloatVector z2 = FloatVector.fromMemorySegment(F, m, plain + 2 * BYTES, ORDER);
@@ -265,10 +275,10 @@ final class VectorSymmetricKernels implements SymmetricKernels {
       FloatVector x = FloatVector.broadcast(F, m.get(JAVA_FLOAT_UNALIGNED, signed + element));
       FloatVector w = FloatVector.broadcast(F, m.get(JAVA_FLOAT_UNALIGNED, rows + element));
       FloatVector sum = FloatVector.fromMemorySegment(F, m, partial, ORDER);
-      FloatVector t0 = FloatVector.fromMemorySegment(F, t, at, ORDER).mul(factor);
-      FloatVector t1 = FloatVector.fromMemorySegment(F, t, at + BYTES, ORDER).mul(factor);
-      FloatVector t2 = FloatVector.fromMemorySegment(F, t, at + 2 * BYTES, ORDER).mul(factor);
-      FloatVector t3 = FloatVector.fromMemorySegment(F, t, at + 3 * BYTES, ORDER).mul(factor);
+      FloatVector t0 = FloatVector.fromMemorySegment(F, t, at, ORDER);
+      FloatVector t1 = FloatVector.fromMemorySegment(F, t, at + BYTES, ORDER);
+      FloatVector t2 = FloatVector.fromMemorySegment(F, t, at + 2 * BYTES, ORDER);
+      FloatVector t3 = FloatVector.fromMemorySegment(F, t, at + 3 * BYTES, ORDER);
       t0 = x.fma(z0, t0);
       t1 = x.fma(z1, t1);
       t2 = x.fma(z2, t2);
@@ -293,10 +303,13 @@ final class VectorSymmetricKernels implements SymmetricKernels {
     s3.intoMemorySegment(m, sums + 3 * BYTES, ORDER);
   }
 
+  /**
+   * Adds the quarters of every row, then the four lanes that are left: of as many rows as there are
+   * lanes at a time, four to a vector, each of which its shuffled sums put into a lane of its own.
+   */
   @Override
   public void fold(MemorySegment work, long partials, long sums) {
     MemorySegment m = NativeViews.base(work);
-    FloatVector zero = FloatVector.zero(F);
     for (int r = 0; r < TILE; r++) {
       long at = partials + BYTES * r;
       FloatVector sum = FloatVector.fromMemorySegment(QUARTET, m, at, ORDER);
@@ -304,18 +317,28 @@ final class VectorSymmetricKernels implements SymmetricKernels {
         long next = at + (long) Float.BYTES * i;
         sum = sum.add(FloatVector.fromMemorySegment(QUARTET, m, next, ORDER));
       }
-      sum.intoMemorySegment(m, at, ORDER);
+      // Behind all rows that are still to be read.
+      sum.intoMemorySegment(m, partials + QUARTET.vectorByteSize() * (long) r, ORDER);
     }
-    for (int r = 0; r < TILE; r++) {
-      long at = partials + BYTES * r;
-      float low = m.get(JAVA_FLOAT_UNALIGNED, at) + m.get(JAVA_FLOAT_UNALIGNED, at + Float.BYTES);
-      float high =
-          m.get(JAVA_FLOAT_UNALIGNED, at + 2 * Float.BYTES)
-              + m.get(JAVA_FLOAT_UNALIGNED, at + 3 * Float.BYTES);
+    for (int r = 0; r < TILE; r += LANES) {
+      long at = partials + QUARTET.vectorByteSize() * (long) r;
+      FloatVector sum =
+          quartets(m, at)
+              .blend(quartets(m, at + BYTES), SECOND)
+              .blend(quartets(m, at + 2 * BYTES), THIRD)
+              .blend(quartets(m, at + 3 * BYTES), FOURTH)
+              .rearrange(IN_ORDER);
       long to = sums + (long) Float.BYTES * r;
-      m.set(JAVA_FLOAT_UNALIGNED, to, m.get(JAVA_FLOAT_UNALIGNED, to) + (low + high));
-      zero.intoMemorySegment(m, at, ORDER);
+      FloatVector.fromMemorySegment(F, m, to, ORDER).add(sum).intoMemorySegment(m, to, ORDER);
     }
+    clear(work, partials, TILE * LANES);
+  }
+
+  /** A vector in which every lane is the sum of its group of four. */
+  private static FloatVector quartets(MemorySegment m, long at) {
+    FloatVector x = FloatVector.fromMemorySegment(F, m, at, ORDER);
+    x = x.add(x.rearrange(NEIGHBOURS));
+    return x.add(x.rearrange(PAIRS));
   }
 
   @Override
@@ -384,20 +407,23 @@ final class VectorSymmetricKernels implements SymmetricKernels {
   @Override
   public double dot(MemorySegment work, long x, long y, int n) {
     MemorySegment m = NativeViews.base(work);
-    DoubleVector s0 = DoubleVector.zero(D);
-    DoubleVector s1 = s0;
+    FloatVector s0 = FloatVector.zero(F);
+    FloatVector s1 = s0;
+    FloatVector s2 = s0;
+    FloatVector s3 = s0;
     int bound = Math.min(n, MOST);
-    for (int i = 0; i < bound; i += LANES) {
-      long element = (long) Float.BYTES * i;
-      s0 = widen(m, x + element).fma(widen(m, y + element), s0);
-      s1 = widen(m, x + element + BYTES / 2).fma(widen(m, y + element + BYTES / 2), s1);
+    for (int i = 0; i < bound; i += PANEL) {
+      long left = x + (long) Float.BYTES * i;
+      long right = y + (long) Float.BYTES * i;
+      FloatVector a = FloatVector.fromMemorySegment(F, m, left, ORDER);
+      s0 = FloatVector.fromMemorySegment(F, m, right, ORDER).fma(a, s0);
+      a = FloatVector.fromMemorySegment(F, m, left + BYTES, ORDER);
+      s1 = FloatVector.fromMemorySegment(F, m, right + BYTES, ORDER).fma(a, s1);
+      a = FloatVector.fromMemorySegment(F, m, left + 2 * BYTES, ORDER);
+      s2 = FloatVector.fromMemorySegment(F, m, right + 2 * BYTES, ORDER).fma(a, s2);
+      a = FloatVector.fromMemorySegment(F, m, left + 3 * BYTES, ORDER);
+      s3 = FloatVector.fromMemorySegment(F, m, right + 3 * BYTES, ORDER).fma(a, s3);
     }
-    return s0.add(s1).reduceLanes(VectorOperators.ADD);
-  }
-
-  /** Half a vector of floats as doubles. */
-  private static DoubleVector widen(MemorySegment m, long at) {
-    return (DoubleVector)
-        FloatVector.fromMemorySegment(HALF, m, at, ORDER).convertShape(VectorOperators.F2D, D, 0);
+    return s0.add(s1).add(s2.add(s3)).reduceLanes(VectorOperators.ADD);
   }
 }

@@ -34,7 +34,7 @@ final class SymmetricAllocations {
             InverseFactor.create(arena, SIZE, storage, UpdateRule.CODE, 0.95, Tier.VECTOR);
         long least = Long.MAX_VALUE;
         for (long end = System.nanoTime() + 12_000_000_000L;
-            least > CALLS && System.nanoTime() < end; ) {
+            least >= CALLS && System.nanoTime() < end; ) {
           long before = threads.getCurrentThreadAllocatedBytes();
           for (int i = 0; i < CALLS; i++) {
             factor.update(v);

@@ -246,34 +246,39 @@ class SymmetricContractTest {
   @MethodSource("tiersAndMatrices")
   void updatesAndProductsAgreeWithTheFormula(Tier tier, SymmetricMatrix.Layout layout, DType type) {
     for (int d : SIZES) {
-      SplittableRandom random = new SplittableRandom(d);
-      try (Arena arena = Arena.ofConfined()) {
-        SymmetricMatrix matrix = random(arena, random, d, layout, type, 1, tier);
-        SymmetricMatrix twin = random(arena, new SplittableRandom(d), d, layout, type, 1, tier);
-        double[][] before = dense(arena, matrix);
-        double[] y = vector(random, d, 1);
-        double[] v = vector(random, d, 1);
-        Tensor w = Tensor.allocate(arena, DType.F32, d);
-        double p = 0.75;
-        double c = 0.5;
-        double q = -0.3;
-        String what = tier + " " + layout + " " + type + " d " + d;
+      checkPass(tier, layout, type, d, 0.75, 0.5, -0.3);
+      checkPass(tier, layout, type, d, 1, 0.5, 0.3);
+      checkPass(tier, layout, type, d, 1, 0, -2);
+      checkPass(tier, layout, type, d, 0, 1, 1);
+      checkPass(tier, layout, type, d, -1, 0, 0);
+    }
+  }
 
-        matrix.updateAndMultiply(p, c, q, tensor(arena, y), tensor(arena, v), w);
-        double[][] after = dense(arena, matrix);
-        double[][] want = updated(before, p, c, q, y);
-        double rounding = (unit(type) + 0x1p-22) * Math.max(1, max(want));
-        assertEquals(0, difference(want, after), 2 * rounding, what);
-        assertSymmetric(after, what);
-        assertProduct(after, v, w, what);
+  private static void checkPass(
+      Tier tier, SymmetricMatrix.Layout layout, DType type, int d, double p, double c, double q) {
+    SplittableRandom random = new SplittableRandom(d);
+    try (Arena arena = Arena.ofConfined()) {
+      SymmetricMatrix matrix = random(arena, random, d, layout, type, 1, tier);
+      SymmetricMatrix twin = random(arena, new SplittableRandom(d), d, layout, type, 1, tier);
+      double[][] before = dense(arena, matrix);
+      double[] y = vector(random, d, 1);
+      double[] v = vector(random, d, 1);
+      Tensor w = Tensor.allocate(arena, DType.F32, d);
+      String what = tier + " " + layout + " " + type + " d " + d + " p " + p;
 
-        // The same in two passes, to the bit.
-        twin.update(p, c, q, tensor(arena, y));
-        assertEquals(0, difference(after, dense(arena, twin)), 0, what);
-        Tensor again = Tensor.allocate(arena, DType.F32, d);
-        twin.multiply(tensor(arena, v), again);
-        assertProduct(after, v, again, what);
-      }
+      matrix.updateAndMultiply(p, c, q, tensor(arena, y), tensor(arena, v), w);
+      double[][] after = dense(arena, matrix);
+      double[][] want = updated(before, p, c, q, y);
+      assertEquals(0, difference(want, after), (unit(type) + 0x1p-22) * (1 + max(want)), what);
+      assertSymmetric(after, what);
+      assertProduct(after, v, w, what);
+
+      // The same in two passes, to the bit.
+      twin.update(p, c, q, tensor(arena, y));
+      assertEquals(0, difference(after, dense(arena, twin)), 0, what);
+      Tensor again = Tensor.allocate(arena, DType.F32, d);
+      twin.multiply(tensor(arena, v), again);
+      assertProduct(after, v, again, what);
     }
   }
 

@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
@@ -136,7 +137,7 @@ class SymmetricFactorTest {
   @Test
   void bytesAreWhatAFactorAllocates() {
     for (Storage storage : SymmetricContractTest.storages()) {
-      for (int d : new int[] {1, 64, 65, 600}) {
+      for (int d : new int[] {1, 65, 520}) {
         try (Arena arena = Arena.ofConfined()) {
           long[] allocated = {0};
           Arena counting =
@@ -166,7 +167,10 @@ class SymmetricFactorTest {
   void nothingIsAllocatedPerUpdate() throws Exception {
     assumeTrue(
         Capabilities.get().available().contains(Tier.VECTOR), "the vector tier cannot run here");
-    Map<String, String> report = ChildJvm.run(SymmetricAllocations.class, ChildJvm.VECTOR);
+    // Compiled as soon as it is due, however busy the machine.
+    List<String> flags = new ArrayList<>(ChildJvm.VECTOR);
+    flags.add("-XX:-BackgroundCompilation");
+    Map<String, String> report = ChildJvm.run(SymmetricAllocations.class, flags);
     for (Storage storage : SymmetricAllocations.STORAGES) {
       String name = storage.toString().replaceAll("\\W", "");
       assertEquals("0", report.get(name), storage + ": bytes per update; " + report);
