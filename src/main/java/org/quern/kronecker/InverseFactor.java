@@ -5,6 +5,7 @@ import java.util.Arrays;
 import java.util.Map;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
+import org.quern.runtime.Device;
 import org.quern.runtime.Tier;
 import org.quern.tensor.DType;
 import org.quern.tensor.Tensor;
@@ -166,14 +167,31 @@ public abstract class InverseFactor {
    */
   static Tensor stateTensor(Map<String, Tensor> state, String name, DType type, long... shape) {
     Tensor tensor = state.get(name);
-    boolean fits = tensor != null && tensor.type() == type && tensor.rank() == shape.length;
-    for (int i = 0; fits && i < shape.length; i++) {
-      fits = shape[i] == -1 || tensor.dim(i) == shape[i];
-    }
-    if (tensor == null || !fits || !tensor.isContiguous()) {
+    if (tensor == null || !fits(tensor, type, shape)) {
       throw new IllegalArgumentException(
-          "state: expected " + name + " " + type + Arrays.toString(shape) + ", got " + tensor);
+          "state: expected "
+              + name
+              + " "
+              + type
+              + Arrays.toString(shape)
+              + ", contiguous, on the CPU, got "
+              + tensor);
     }
     return tensor;
+  }
+
+  private static boolean fits(Tensor tensor, DType type, long[] shape) {
+    if (tensor.type() != type
+        || tensor.rank() != shape.length
+        || !tensor.isContiguous()
+        || !tensor.device().equals(Device.CPU)) {
+      return false;
+    }
+    for (int i = 0; i < shape.length; i++) {
+      if (shape[i] != -1 && tensor.dim(i) != shape[i]) {
+        return false;
+      }
+    }
+    return true;
   }
 }

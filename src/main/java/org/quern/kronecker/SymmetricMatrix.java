@@ -373,12 +373,17 @@ public final class SymmetricMatrix {
       int top = Math.max(from, i * TILE);
       int bottom = Math.min(to, (i + 1) * TILE);
       for (int j = 0; j < SymmetricSweep.blocks(d); j++) {
-        int right = Math.min(d, (j + 1) * TILE);
+        int columns = Math.min(TILE, d - j * TILE);
         sweep.expand(Math.max(i, j), Math.min(i, j), 1, 0, 0);
         for (int row = top; row < bottom; row++) {
-          for (int column = j * TILE; column < right; column++) {
-            float value = j > i ? get(column % TILE, row % TILE) : get(row % TILE, column % TILE);
-            out.set(JAVA_FLOAT, offset + Float.BYTES * ((row - from) * stride + column), value);
+          long to0 = offset + Float.BYTES * ((row - from) * stride + (long) j * TILE);
+          if (j > i) {
+            for (int c = 0; c < columns; c++) {
+              out.set(JAVA_FLOAT, to0 + (long) Float.BYTES * c, get(c, row % TILE));
+            }
+          } else {
+            long at = sweep.scratch() + row % TILE * (long) TILE * Float.BYTES;
+            MemorySegment.copy(sweep.work, at, out, to0, (long) columns * Float.BYTES);
           }
         }
       }

@@ -236,7 +236,7 @@ final class SymmetricSweep {
     long step = full ? TILE : TILE_FLOATS;
     long bytes = Float.BYTES * (full ? (TILE - 1) * stride + (i + 1L) * TILE : (i + 1) * step);
     long at = NativeViews.at(memory, offset(i, 0), bytes);
-    long diagonal = at + Float.BYTES * i * step;
+    long diagonal = at + (long) Float.BYTES * i * step;
     if (!update) {
       multiply(i, 0, i, memory, at, stride, step, base, own);
       multiply(i, i, 1, memory, diagonal, stride, step, base, own);
@@ -249,14 +249,14 @@ final class SymmetricSweep {
     } else {
       // Tile by tile, so that what was updated is still near when it is multiplied.
       for (int j = 0; j <= i; j++) {
-        long tile = at + Float.BYTES * j * step;
+        long tile = at + (long) Float.BYTES * j * step;
         update(i, j, 1, memory, tile, stride, step, base);
         multiply(i, j, 1, memory, tile, stride, step, base, own);
       }
     }
     if (full && update) {
       for (int j = 0; j < i; j++) {
-        long mirror = NativeViews.at(memory, offset(j, i), bytes - Float.BYTES * i * step);
+        long mirror = NativeViews.at(memory, offset(j, i), bytes - (long) Float.BYTES * i * step);
         update(j, i, 1, memory, mirror, stride, step, base);
       }
     }
@@ -282,7 +282,7 @@ final class SymmetricSweep {
   /** Updates the tiles (i, j) to (i, j + count - 1). */
   private void update(
       int i, int j, int count, MemorySegment memory, long at, long stride, long step, long base) {
-    long diagonal = at + Float.BYTES * (i - j) * step;
+    long diagonal = at + (long) Float.BYTES * (i - j) * step;
     boolean onDiagonal = j <= i && i < j + count;
     if (onDiagonal && p == 1) {
       addToDiagonal(i, memory, diagonal, stride);
@@ -362,7 +362,7 @@ final class SymmetricSweep {
     int rows = Math.min(TILE, d - i * TILE);
     for (int r = 0; r < rows; r++) {
       long element = at + Float.BYTES * (r * stride + r);
-      t.set(JAVA_FLOAT, element, (float) (t.get(JAVA_FLOAT, element) + c));
+      t.set(JAVA_FLOAT, element, t.get(JAVA_FLOAT, element) + (float) c);
     }
   }
 
@@ -418,7 +418,7 @@ final class SymmetricSweep {
   private long offset(int i, int j) {
     long elements =
         layout == SymmetricMatrix.Layout.FULL
-            ? i * TILE * matrix.rowStride() + (long) j * TILE
+            ? (long) i * TILE * matrix.rowStride() + (long) j * TILE
             : ((long) i * (i + 1) / 2 + j) * TILE_FLOATS;
     return elements * matrix.type().bytes();
   }
