@@ -14,7 +14,7 @@ final class MkorAllocations {
   private static final int OUT = 40;
   private static final int IN = 48;
   private static final int STEPS = 100;
-  private static final long PATIENCE = 20_000_000_000L;
+  private static final long PATIENCE = 60_000_000_000L;
 
   private MkorAllocations() {}
 
