@@ -40,6 +40,9 @@ final class SymmetricFactor extends InverseFactor {
   private final SymmetricMatrix stored;
   private final SymmetricSweep sweep;
 
+  /** Views of the vectors of the terms, kept so that their use makes no objects. */
+  private final MemorySegment[] pendingVectors;
+
   /** Between its inverse and this, p stays outside of M. */
   private final double range;
 
@@ -75,6 +78,10 @@ final class SymmetricFactor extends InverseFactor {
     this.stored =
         new SymmetricMatrix(arena, d, layout, memory, lazy, PENDING + lazy, threads, tier);
     this.sweep = stored.sweep();
+    this.pendingVectors = new MemorySegment[lazy];
+    for (int t = 0; t < lazy; t++) {
+      pendingVectors[t] = sweep.work.asSlice(sweep.vector(PENDING + t), (long) d * Float.BYTES);
+    }
     reset();
   }
 
@@ -137,7 +144,7 @@ final class SymmetricFactor extends InverseFactor {
 
   /** The vector of a term, d floats, valid until the next update. */
   MemorySegment pendingVector(int t) {
-    return sweep.work.asSlice(sweep.vector(PENDING + t), (long) d * Float.BYTES);
+    return pendingVectors[t];
   }
 
   @Override
