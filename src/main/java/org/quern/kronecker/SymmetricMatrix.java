@@ -230,6 +230,12 @@ public final class SymmetricMatrix {
     checkFinite("c", c);
     checkFinite("q", q);
     sweep.load(Y, y);
+    for (int i = 0; i < d; i++) {
+      long at = sweep.vector(Y) + (long) Float.BYTES * i;
+      if (Float.isNaN(sweep.work.get(JAVA_FLOAT, at))) {
+        sweep.work.set(JAVA_FLOAT, at, Float.NaN); // without a payload, which rounding could lose
+      }
+    }
     sweep.term(0, q, Y);
   }
 

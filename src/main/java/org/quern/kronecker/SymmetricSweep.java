@@ -216,8 +216,7 @@ final class SymmetricSweep {
       kernels.clear(work, base + own, (int) (scratch / Float.BYTES));
     }
     for (int i = boundary(g); i < boundary(g + 1); i++) {
-      boolean whole = layout == SymmetricMatrix.Layout.TILES || (i + 1) * TILE <= d;
-      if (matrix.type() == DType.F32 && whole) {
+      if (inPlace(i)) {
         rowInPlace(i, base, own);
       } else {
         rowInScratch(i, base, own);
@@ -229,34 +228,45 @@ final class SymmetricSweep {
     }
   }
 
+  /** True where the kernels can do all that is to be done where the tiles are. */
+  private boolean inPlace(int i) {
+    if (matrix.type() == DType.F32) {
+      return layout == SymmetricMatrix.Layout.TILES || (i + 1) * TILE <= d;
+    }
+    return kernels.takes(matrix.type())
+        && multiply
+        && (!update || (p == 1 && c == 0 && terms == 1));
+  }
+
   private void rowInPlace(int i, long base, long own) {
     MemorySegment memory = matrix.memory();
     boolean full = layout == SymmetricMatrix.Layout.FULL;
     long stride = stride();
     long step = full ? TILE : TILE_FLOATS;
-    long bytes = Float.BYTES * (full ? (TILE - 1) * stride + (i + 1L) * TILE : (i + 1) * step);
+    int width = matrix.type().bytes();
+    long bytes = width * (full ? (TILE - 1) * stride + (i + 1L) * TILE : (i + 1) * step);
     long at = NativeViews.at(memory, offset(i, 0), bytes);
-    long diagonal = at + (long) Float.BYTES * i * step;
+    long diagonal = at + (long) width * i * step;
     if (!update) {
-      multiply(i, 0, i, memory, at, stride, step, base, own);
-      multiply(i, i, 1, memory, diagonal, stride, step, base, own);
+      multiply(i, 0, i, matrix.type(), memory, at, stride, step, base, own);
+      multiply(i, i, 1, matrix.type(), memory, diagonal, stride, step, base, own);
     } else if (!multiply) {
       update(i, 0, i + 1, memory, at, stride, step, base);
     } else if (p == 1 && terms == 1) {
       addToDiagonal(i, memory, diagonal, stride);
-      addAndMultiply(i, 0, i, memory, at, stride, step, base, own);
-      addAndMultiply(i, i, 1, memory, diagonal, stride, step, base, own);
+      addAndMultiply(i, 0, i, matrix.type(), memory, at, stride, step, base, own);
+      addAndMultiply(i, i, 1, matrix.type(), memory, diagonal, stride, step, base, own);
     } else {
       // Tile by tile, so that what was updated is still near when it is multiplied.
       for (int j = 0; j <= i; j++) {
-        long tile = at + (long) Float.BYTES * j * step;
+        long tile = at + (long) width * j * step;
         update(i, j, 1, memory, tile, stride, step, base);
-        multiply(i, j, 1, memory, tile, stride, step, base, own);
+        multiply(i, j, 1, matrix.type(), memory, tile, stride, step, base, own);
       }
     }
     if (full && update) {
       for (int j = 0; j < i; j++) {
-        long mirror = NativeViews.at(memory, offset(j, i), bytes - (long) Float.BYTES * i * step);
+        long mirror = NativeViews.at(memory, offset(j, i), bytes - (long) width * i * step);
         update(j, i, 1, memory, mirror, stride, step, base);
       }
     }
@@ -274,7 +284,7 @@ final class SymmetricSweep {
         }
       }
       if (multiply) {
-        multiply(i, j, 1, work, at, TILE, 0, base, own);
+        multiply(i, j, 1, DType.F32, work, at, TILE, 0, base, own);
       }
     }
   }
@@ -309,6 +319,7 @@ final class SymmetricSweep {
       int i,
       int j,
       int count,
+      DType type,
       MemorySegment memory,
       long at,
       long stride,
@@ -316,6 +327,7 @@ final class SymmetricSweep {
       long base,
       long own) {
     kernels.multiply(
+        type,
         memory,
         at,
         stride,
@@ -332,6 +344,7 @@ final class SymmetricSweep {
       int i,
       int j,
       int count,
+      DType type,
       MemorySegment memory,
       long at,
       long stride,
@@ -339,6 +352,7 @@ final class SymmetricSweep {
       long base,
       long own) {
     kernels.addAndMultiply(
+        type,
         memory,
         at,
         stride,
