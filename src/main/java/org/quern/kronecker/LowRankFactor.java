@@ -497,6 +497,20 @@ public final class LowRankFactor extends InverseFactor {
     }
   }
 
+  @Override
+  public void diagonal(Tensor out) {
+    SymmetricMatrix.checkVector("out", out, d);
+    for (int r = 0; r < d; r++) {
+      long panel = r / PANEL * LowRankKernels.PANEL_BYTES + (long) r % PANEL * Float.BYTES;
+      double sum = 1;
+      for (int j = 0; j < extent; j++) {
+        double x = u.get(FLOAT, columnAt(j) + panel);
+        sum -= c[j] * x * x;
+      }
+      out.memory().set(FLOAT, (long) Float.BYTES * r, (float) sum);
+    }
+  }
+
   /**
    * Makes J the matrix in {@code j} but for eigenvalues of I - J that may be dropped or are within
    * the rounding of single-precision elements; O(d^3), by {@link SymmetricEigen}. The number of

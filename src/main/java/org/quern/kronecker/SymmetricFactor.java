@@ -337,6 +337,13 @@ final class SymmetricFactor extends InverseFactor {
   }
 
   @Override
+  public void diagonal(Tensor out) {
+    SymmetricMatrix.checkVector("out", out, d);
+    terms(a());
+    stored.diagonal(out, a() * p, a() * c + b(), pending);
+  }
+
+  @Override
   public void fromDense(Tensor j) {
     SymmetricMatrix.checkDense("j", j, d);
     clear();
