@@ -9,6 +9,7 @@ import jdk.incubator.vector.IntVector;
 import jdk.incubator.vector.VectorOperators;
 import jdk.incubator.vector.VectorSpecies;
 import org.quern.runtime.NativeViews;
+import org.quern.runtime.vector.VectorLanes;
 
 /**
  * Low rank on the Vector API. A panel is one vector of 512 bits per column, or two of 256. The
@@ -56,8 +57,8 @@ final class VectorLowRankKernels implements LowRankKernels {
   /** No memory lies as far as this. */
   private static final long FAR = 1L << 62;
 
-  /** No rows lie as far apart as this. */
-  private static final long FAR_ROWS = 1L << 40;
+  /** No rows of operands lie as far apart as this: times an int, and with FAR, it is a long. */
+  private static final long FAR_ROWS = 1L << 28;
 
   private VectorLowRankKernels() {}
 
@@ -131,7 +132,7 @@ final class VectorLowRankKernels implements LowRankKernels {
       a = FloatVector.fromMemorySegment(SPECIES, left, l + 3 * VECTOR, ORDER);
       s3 = a.fma(FloatVector.fromMemorySegment(SPECIES, right, r + 3 * VECTOR, ORDER), s3);
     }
-    double sum = s0.add(s1).add(s2.add(s3)).reduceLanes(VectorOperators.ADD);
+    double sum = VectorLanes.sum(s0.add(s1).add(s2.add(s3)));
     for (; i < n; i++) {
       long step = (long) Float.BYTES * i;
       sum += (double) left.get(FLOAT, xAt + step) * right.get(FLOAT, yAt + step);
@@ -602,17 +603,16 @@ final class VectorLowRankKernels implements LowRankKernels {
               bStep,
               c,
               into + i * cRow + t * cTile + column,
-              cRow,
-              scale);
+              cRow);
+          if (scale != 1) {
+            scaleTile(scale, c, into + i * cRow + t * cTile + column, cRow);
+          }
         }
       }
     }
   }
 
-  /**
-   * {@code C = scale (C + A B)} for {@link #ROWS} rows and two vectors of columns, held in
-   * registers.
-   */
+  /** {@code C += A B} for {@link #ROWS} rows and two vectors of columns, held in registers. */
   private static void tile(
       int depth,
       MemorySegment aMemory,
@@ -624,8 +624,7 @@ final class VectorLowRankKernels implements LowRankKernels {
       long bStep,
       MemorySegment cMemory,
       long cAt,
-      long cRow,
-      float scale) {
+      long cRow) {
     MemorySegment a = NativeViews.base(aMemory);
     MemorySegment b = NativeViews.base(bMemory);
     MemorySegment c = NativeViews.base(cMemory);
@@ -707,30 +706,44 @@ final class VectorLowRankKernels implements LowRankKernels {
         r7 = x.fma(right, r7);
       }
     }
-    l0.mul(scale).intoMemorySegment(c, cAt, ORDER);
-    r0.mul(scale).intoMemorySegment(c, cAt + VECTOR, ORDER);
+    l0.intoMemorySegment(c, cAt, ORDER);
+    r0.intoMemorySegment(c, cAt + VECTOR, ORDER);
     at = cAt + cRow;
-    l1.mul(scale).intoMemorySegment(c, at, ORDER);
-    r1.mul(scale).intoMemorySegment(c, at + VECTOR, ORDER);
+    l1.intoMemorySegment(c, at, ORDER);
+    r1.intoMemorySegment(c, at + VECTOR, ORDER);
     at += cRow;
-    l2.mul(scale).intoMemorySegment(c, at, ORDER);
-    r2.mul(scale).intoMemorySegment(c, at + VECTOR, ORDER);
+    l2.intoMemorySegment(c, at, ORDER);
+    r2.intoMemorySegment(c, at + VECTOR, ORDER);
     at += cRow;
-    l3.mul(scale).intoMemorySegment(c, at, ORDER);
-    r3.mul(scale).intoMemorySegment(c, at + VECTOR, ORDER);
+    l3.intoMemorySegment(c, at, ORDER);
+    r3.intoMemorySegment(c, at + VECTOR, ORDER);
     if (WIDE) {
       at += cRow;
-      l4.mul(scale).intoMemorySegment(c, at, ORDER);
-      r4.mul(scale).intoMemorySegment(c, at + VECTOR, ORDER);
+      l4.intoMemorySegment(c, at, ORDER);
+      r4.intoMemorySegment(c, at + VECTOR, ORDER);
       at += cRow;
-      l5.mul(scale).intoMemorySegment(c, at, ORDER);
-      r5.mul(scale).intoMemorySegment(c, at + VECTOR, ORDER);
+      l5.intoMemorySegment(c, at, ORDER);
+      r5.intoMemorySegment(c, at + VECTOR, ORDER);
       at += cRow;
-      l6.mul(scale).intoMemorySegment(c, at, ORDER);
-      r6.mul(scale).intoMemorySegment(c, at + VECTOR, ORDER);
+      l6.intoMemorySegment(c, at, ORDER);
+      r6.intoMemorySegment(c, at + VECTOR, ORDER);
       at += cRow;
-      l7.mul(scale).intoMemorySegment(c, at, ORDER);
-      r7.mul(scale).intoMemorySegment(c, at + VECTOR, ORDER);
+      l7.intoMemorySegment(c, at, ORDER);
+      r7.intoMemorySegment(c, at + VECTOR, ORDER);
+    }
+  }
+
+  /** Not in {@link #tile}, which is as large as the compiler takes. */
+  private static void scaleTile(float scale, MemorySegment cMemory, long cAt, long cRow) {
+    MemorySegment c = NativeViews.base(cMemory);
+    for (int r = 0; r < ROWS; r++) {
+      long at = cAt + r * cRow;
+      FloatVector.fromMemorySegment(SPECIES, c, at, ORDER)
+          .mul(scale)
+          .intoMemorySegment(c, at, ORDER);
+      FloatVector.fromMemorySegment(SPECIES, c, at + VECTOR, ORDER)
+          .mul(scale)
+          .intoMemorySegment(c, at + VECTOR, ORDER);
     }
   }
 
@@ -817,7 +830,7 @@ final class VectorLowRankKernels implements LowRankKernels {
       x.intoMemorySegment(to, outAt + step + VECTOR, ORDER);
       odd = x.fma(x, odd);
     }
-    double sum = even.add(odd).reduceLanes(VectorOperators.ADD);
+    double sum = VectorLanes.sum(even.add(odd));
     for (; j < n; j++) {
       long step = (long) Float.BYTES * j;
       float x = from.get(FLOAT, gAt + step);
