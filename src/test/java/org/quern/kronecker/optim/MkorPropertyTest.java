@@ -248,7 +248,7 @@ class MkorPropertyTest {
   @ParameterizedTest
   @MethodSource("tiersAndStorages")
   void aSweepEqualsPreconditioningAndThenUpdating(Tier tier, Storage storage) {
-    for (BackEnd backEnd : List.of(new Sgd(), new Sgd(0.9), Adam.decoupled(0.1), new Lamb(0))) {
+    for (BackEnd backEnd : List.of(new Sgd(0.9), Adam.decoupled(0.1), new Lamb(0))) {
       try (Mkor fused = builder(tier, storage).backEnd(backEnd).build();
           Mkor apart = builder(tier, storage).backEnd(backEnd).exclude("plain").build()) {
         int rows = 300; // several blocks
