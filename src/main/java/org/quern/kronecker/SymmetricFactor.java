@@ -40,8 +40,6 @@ final class SymmetricFactor extends InverseFactor {
   private final SymmetricMatrix stored;
   private final SymmetricSweep sweep;
 
-  /** Views of the vectors of the terms, kept so that their use makes no objects. */
-
   /** Between its inverse and this, p stays outside of M. */
   private final double range;
 
