@@ -392,6 +392,18 @@ final class VectorSymmetricKernels implements SymmetricKernels {
   }
 
   @Override
+  public void absolute(MemorySegment work, long x, int n) {
+    MemorySegment m = NativeViews.base(work);
+    int bound = Math.min(n, MOST);
+    for (int i = 0; i < bound; i += LANES) {
+      long at = x + (long) Float.BYTES * i;
+      IntVector.fromMemorySegment(I, m, at, ORDER)
+          .and(Integer.MAX_VALUE)
+          .intoMemorySegment(m, at, ORDER);
+    }
+  }
+
+  @Override
   public void scale(MemorySegment work, float a, long x, long y, int n) {
     MemorySegment m = NativeViews.base(work);
     int bound = Math.min(n, MOST);
