@@ -170,7 +170,7 @@ final class DenseProduct {
   void apply(Tensor dw, @Nullable Tensor db, int from, int to, double factor) {
     long row = (long) Float.BYTES * i;
     for (int r = from; r < to; r++) {
-      long at = r * Float.BYTES * dw.rowStride();
+      long at = (long) Float.BYTES * r * dw.rowStride();
       kernels.scale(columns, (float) factor, p, r * row, dw.memory(), at);
       if (db != null) {
         float x = (float) factor * p.get(FLOAT, r * row + (long) Float.BYTES * columns);

@@ -153,7 +153,7 @@ final class FactorProduct {
     if (factor instanceof SymmetricFactor f) {
       reserve(f.pendingTerms(), n);
       for (int t = 0; t < f.pendingTerms(); t++) {
-        MemorySegment.copy(f.pendingVector(t), 0, terms, t * row, row);
+        f.copyPendingVector(t, terms, t * row);
         weigh(t, sign(f) * f.pendingWeight(t));
       }
       count = f.pendingTerms();

@@ -1,7 +1,6 @@
 package org.quern.kronecker;
 
 import java.io.IOException;
-import java.util.List;
 import java.util.Set;
 import org.quern.family.Family;
 import org.quern.family.Replay;
@@ -11,12 +10,15 @@ import org.quern.runtime.Tier;
 
 /** Kronecker-factored preconditioning, as the command line sees it. */
 public final class KroneckerFamily implements Family {
+  /** The family's word on the command line. */
+  static final String NAME = "kronecker";
+
   /** For {@link java.util.ServiceLoader}. */
   public KroneckerFamily() {}
 
   @Override
   public String name() {
-    return "kronecker";
+    return NAME;
   }
 
   @Override
@@ -36,6 +38,6 @@ public final class KroneckerFamily implements Family {
 
   @Override
   public TourReport tour(TourContext context) {
-    return new TourReport(List.of(), List.of());
+    return new KroneckerTour(context).run();
   }
 }

@@ -40,9 +40,6 @@ final class SymmetricFactor extends InverseFactor {
   private final SymmetricMatrix stored;
   private final SymmetricSweep sweep;
 
-  /** Views of the vectors of the terms, kept so that their use makes no objects. */
-  private final MemorySegment[] pendingVectors;
-
   /** Between its inverse and this, p stays outside of M. */
   private final double range;
 
@@ -78,10 +75,6 @@ final class SymmetricFactor extends InverseFactor {
     this.stored =
         new SymmetricMatrix(arena, d, layout, memory, lazy, PENDING + lazy, threads, tier);
     this.sweep = stored.sweep();
-    this.pendingVectors = new MemorySegment[lazy];
-    for (int t = 0; t < lazy; t++) {
-      pendingVectors[t] = sweep.work.asSlice(sweep.vector(PENDING + t), (long) d * Float.BYTES);
-    }
     reset();
   }
 
@@ -142,9 +135,9 @@ final class SymmetricFactor extends InverseFactor {
     return weights[t];
   }
 
-  /** The vector of a term, d floats, valid until the next update. */
-  MemorySegment pendingVector(int t) {
-    return pendingVectors[t];
+  /** Copies the vector of a term, d floats. */
+  void copyPendingVector(int t, MemorySegment out, long offset) {
+    MemorySegment.copy(sweep.work, sweep.vector(PENDING + t), out, offset, (long) d * Float.BYTES);
   }
 
   @Override
@@ -366,7 +359,7 @@ final class SymmetricFactor extends InverseFactor {
     scalars[2] = quadraticForm;
     for (int t = 0; t < pending; t++) {
       long row = (long) d * Float.BYTES;
-      MemorySegment.copy(pendingVector(t), 0, vectors.memory(), t * row, row);
+      copyPendingVector(t, vectors.memory(), t * row);
       scalars[3 + t] = weights[t];
     }
     Map<String, Tensor> state = new LinkedHashMap<>();

@@ -6,10 +6,10 @@ import static java.nio.ByteOrder.LITTLE_ENDIAN;
 import java.lang.foreign.MemorySegment;
 import jdk.incubator.vector.DoubleVector;
 import jdk.incubator.vector.FloatVector;
-import jdk.incubator.vector.VectorOperators;
 import jdk.incubator.vector.VectorShape;
 import jdk.incubator.vector.VectorSpecies;
 import org.quern.runtime.NativeViews;
+import org.quern.runtime.vector.VectorLanes;
 
 /**
  * The Vector API tier. The first pass multiplies in binary64, because its two sums are subtracted
@@ -63,8 +63,8 @@ final class VectorEvaKernels implements EvaKernels {
       s0 = x0.fma(x0, s0);
       s1 = x1.fma(x1, s1);
     }
-    double product = p0.add(p1).reduceLanes(VectorOperators.ADD);
-    double squares = s0.add(s1).reduceLanes(VectorOperators.ADD);
+    double product = VectorLanes.sum(p0.add(p1));
+    double squares = VectorLanes.sum(s0.add(s1));
     for (; j < columns; j++) {
       double value = x.get(JAVA_FLOAT_UNALIGNED, row + (long) j * Float.BYTES);
       product += value * a[j];

@@ -9,6 +9,7 @@ import jdk.incubator.vector.IntVector;
 import jdk.incubator.vector.VectorOperators;
 import jdk.incubator.vector.VectorSpecies;
 import org.quern.runtime.NativeViews;
+import org.quern.runtime.vector.VectorLanes;
 
 /**
  * Low rank on the Vector API. A panel is one vector of 512 bits per column, or two of 256. The
@@ -131,7 +132,7 @@ final class VectorLowRankKernels implements LowRankKernels {
       a = FloatVector.fromMemorySegment(SPECIES, left, l + 3 * VECTOR, ORDER);
       s3 = a.fma(FloatVector.fromMemorySegment(SPECIES, right, r + 3 * VECTOR, ORDER), s3);
     }
-    double sum = s0.add(s1).add(s2.add(s3)).reduceLanes(VectorOperators.ADD);
+    double sum = VectorLanes.sum(s0.add(s1).add(s2.add(s3)));
     for (; i < n; i++) {
       long step = (long) Float.BYTES * i;
       sum += (double) left.get(FLOAT, xAt + step) * right.get(FLOAT, yAt + step);
@@ -829,7 +830,7 @@ final class VectorLowRankKernels implements LowRankKernels {
       x.intoMemorySegment(to, outAt + step + VECTOR, ORDER);
       odd = x.fma(x, odd);
     }
-    double sum = even.add(odd).reduceLanes(VectorOperators.ADD);
+    double sum = VectorLanes.sum(even.add(odd));
     for (; j < n; j++) {
       long step = (long) Float.BYTES * j;
       float x = from.get(FLOAT, gAt + step);

@@ -11,6 +11,7 @@ import jdk.incubator.vector.VectorOperators;
 import jdk.incubator.vector.VectorShuffle;
 import jdk.incubator.vector.VectorSpecies;
 import org.quern.runtime.NativeViews;
+import org.quern.runtime.vector.VectorLanes;
 
 /**
  * The tile on the Vector API, in panels of four vectors: the columns' parts of z, of v and of the
@@ -424,6 +425,6 @@ final class VectorSymmetricKernels implements SymmetricKernels {
       a = FloatVector.fromMemorySegment(F, m, left + 3 * BYTES, ORDER);
       s3 = FloatVector.fromMemorySegment(F, m, right + 3 * BYTES, ORDER).fma(a, s3);
     }
-    return s0.add(s1).add(s2.add(s3)).reduceLanes(VectorOperators.ADD);
+    return VectorLanes.sum(s0.add(s1).add(s2.add(s3)));
   }
 }

@@ -20,6 +20,7 @@ public final class SymmetricEigen {
   private final double[] diagonal;
   private final double[] below;
   private final double[] work;
+  private double negligible;
 
   /**
    * A solver for matrices of order up to {@code capacity}.
@@ -186,6 +187,13 @@ public final class SymmetricEigen {
 
   /** QL steps until nothing is left below the diagonal; rotations turn pairs of rows of q. */
   private void iterate(int n, double[] q) {
+    double norm = 0;
+    for (int i = 0; i < n; i++) {
+      norm = Math.max(norm, Math.abs(diagonal[i]) + Math.abs(below[i]));
+    }
+    // Beside eigenvalues of order one, a block of zeros holds rounding errors that never split by
+    // their own measure.
+    negligible = Math.ulp(1.0) / 2 * norm;
     for (int first = 0; first < n; first++) {
       int steps = 0;
       int last = split(first, n);
@@ -205,7 +213,9 @@ public final class SymmetricEigen {
     int last = first;
     while (last < n - 1
         && Math.abs(below[last])
-            > Math.ulp(1.0) / 2 * (Math.abs(diagonal[last]) + Math.abs(diagonal[last + 1]))) {
+            > Math.max(
+                negligible,
+                Math.ulp(1.0) / 2 * (Math.abs(diagonal[last]) + Math.abs(diagonal[last + 1])))) {
       last++;
     }
     return last;

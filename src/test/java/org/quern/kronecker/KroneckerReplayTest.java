@@ -23,6 +23,7 @@ import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.MethodSource;
+import org.junit.jupiter.params.provider.ValueSource;
 import org.quern.family.CaseResult;
 import org.quern.family.Family;
 import org.quern.family.Replay;
@@ -241,22 +242,23 @@ class KroneckerReplayTest {
   }
 
   @ParameterizedTest
-  @CsvSource({
-    "a.safetensors, \"gamma\": 0.8, \"gamma\": 1.5, gamma",
-    "a.safetensors, \"gamma\": 0.8, \"gama\": 0.8, gamma",
-    "b.safetensors, \"rule\": \"code\", \"rule\": \"codex\", rule",
-    "d.safetensors, \"zeta\": 0.7, \"zeta\": 2, zeta",
-    "d.safetensors, \"inf\", 7, rows",
-    "g.safetensors, \"steps\": 4, \"steps\": 5, s4.l0.x",
-    "g.safetensors, \"damping\": 0.1, \"damping\": -1, damping",
-    "h.safetensors, \"steps\": 6, \"steps\": 0, steps",
-    "h.safetensors, \"inv_freq\": 4, \"inv_freq\": 0, refreshEvery",
-    "h.safetensors, \"type\": \"linear\", \"type\": \"lstm\", type",
-    "h.safetensors, \"d_out\": 5, \"d_out\": 2000000000, s0.l1.dw",
-    "h.safetensors, \"backend\": \"sgd\", \"backend\": \"magic\", backend",
-    "h.safetensors, \"momentum\", \"inertia\", backend_args",
-    "i.safetensors, \"dims\": [8, \"dims\": [\"8\", dims",
-  })
+  @ValueSource(
+      strings = {
+        "a.safetensors, \"gamma\": 0.8, \"gamma\": 1.5, gamma",
+        "a.safetensors, \"gamma\": 0.8, \"gama\": 0.8, gamma",
+        "b.safetensors, \"rule\": \"code\", \"rule\": \"codex\", rule",
+        "d.safetensors, \"zeta\": 0.7, \"zeta\": 2, zeta",
+        "d.safetensors, \"inf\", 7, rows",
+        "g.safetensors, \"steps\": 4, \"steps\": 5, s4.l0.x",
+        "g.safetensors, \"damping\": 0.1, \"damping\": -1, damping",
+        "h.safetensors, \"steps\": 6, \"steps\": 0, steps",
+        "h.safetensors, \"inv_freq\": 4, \"inv_freq\": 0, refreshEvery",
+        "h.safetensors, \"type\": \"linear\", \"type\": \"lstm\", type",
+        "h.safetensors, \"d_out\": 5, \"d_out\": 2000000000, s0.l1.dw",
+        "h.safetensors, \"backend\": \"sgd\", \"backend\": \"magic\", backend",
+        "h.safetensors, \"momentum\", \"inertia\", backend_args",
+        "i.safetensors, \"dims\": [8, \"dims\": [\"8\", dims",
+      })
   void aWrongDescriptionIsNamed(String line) throws IOException {
     String[] parts = line.split(", ");
     new SyntheticCases(directory, 9).write();

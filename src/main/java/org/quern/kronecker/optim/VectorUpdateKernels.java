@@ -6,6 +6,7 @@ import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.VectorOperators;
 import jdk.incubator.vector.VectorSpecies;
 import org.quern.runtime.NativeViews;
+import org.quern.runtime.vector.VectorLanes;
 
 /**
  * The updates on the Vector API, in float with fused multiply-adds; what is left behind the last
@@ -259,8 +260,8 @@ final class VectorUpdateKernels implements UpdateKernels {
       weights = weight.fma(weight, weights);
       directions = u.fma(u, directions);
     }
-    norms[0] += weights.reduceLanes(VectorOperators.ADD);
-    norms[1] += directions.reduceLanes(VectorOperators.ADD);
+    norms[0] += VectorLanes.sum(weights);
+    norms[1] += VectorLanes.sum(directions);
   }
 
   @Override
@@ -328,9 +329,9 @@ final class VectorUpdateKernels implements UpdateKernels {
       gg = x.fma(x, gg);
       hh = y.fma(y, hh);
     }
-    sums[0] += gh.reduceLanes(VectorOperators.ADD);
-    sums[1] += gg.reduceLanes(VectorOperators.ADD);
-    sums[2] += hh.reduceLanes(VectorOperators.ADD);
+    sums[0] += VectorLanes.sum(gh);
+    sums[1] += VectorLanes.sum(gg);
+    sums[2] += VectorLanes.sum(hh);
   }
 
   @Override
@@ -361,6 +362,6 @@ final class VectorUpdateKernels implements UpdateKernels {
           .intoMemorySegment(sumBase, sumOffset + 4L * i, ORDER);
       total = total.add(x);
     }
-    return total.reduceLanes(VectorOperators.ADD);
+    return VectorLanes.sum(total);
   }
 }
