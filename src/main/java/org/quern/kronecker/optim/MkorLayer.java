@@ -3,6 +3,7 @@ package org.quern.kronecker.optim;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.lang.ref.Reference;
 import java.util.Arrays;
 import java.util.Objects;
 import org.jspecify.annotations.Nullable;
@@ -559,37 +560,51 @@ public final class MkorLayer {
     }
   }
 
+  // Kernels work on addresses; this layer, kept reachable, keeps the tensors that it was given.
+
   void stepConnected(double lr) {
-    mkor.begin();
-    beginPrecondition(false);
-    beginUpdate(lr, 1);
-    for (long row = 0; row < rows; row += blockRows) {
-      int n = (int) Math.min(blockRows, rows - row);
-      preconditionRows(row, n);
-      updateRows(row, n);
+    try {
+      mkor.begin();
+      beginPrecondition(false);
+      beginUpdate(lr, 1);
+      for (long row = 0; row < rows; row += blockRows) {
+        int n = (int) Math.min(blockRows, rows - row);
+        preconditionRows(row, n);
+        updateRows(row, n);
+      }
+      endPrecondition();
+      finishUpdate();
+    } finally {
+      Reference.reachabilityFence(this);
     }
-    endPrecondition();
-    finishUpdate();
   }
 
   void preconditionConnected(boolean scaled) {
-    mkor.begin();
-    beginPrecondition(scaled);
-    if (factors != null) {
-      for (long row = 0; row < rows; row += blockRows) {
-        preconditionRows(row, (int) Math.min(blockRows, rows - row));
+    try {
+      mkor.begin();
+      beginPrecondition(scaled);
+      if (factors != null) {
+        for (long row = 0; row < rows; row += blockRows) {
+          preconditionRows(row, (int) Math.min(blockRows, rows - row));
+        }
+        endPrecondition();
       }
-      endPrecondition();
+    } finally {
+      Reference.reachabilityFence(this);
     }
   }
 
   /** Updates with the gradient as {@link #preconditionConnected} left it. */
   void updateConnected(double lr, double factor) {
-    beginUpdate(lr, factor);
-    for (long row = 0; row < rows; row += blockRows) {
-      updateRows(row, (int) Math.min(blockRows, rows - row));
+    try {
+      beginUpdate(lr, factor);
+      for (long row = 0; row < rows; row += blockRows) {
+        updateRows(row, (int) Math.min(blockRows, rows - row));
+      }
+      finishUpdate();
+    } finally {
+      Reference.reachabilityFence(this);
     }
-    finishUpdate();
   }
 
   // Preconditioning: P, or a P + b G.
