@@ -82,30 +82,14 @@ record Bar(String name, double median, double min, double limit, Sense sense) {
                     Sense.AT_LEAST));
           }
         }
-        case "KroneckerStepBenchmark.train" -> {
-          Samples pass = measured.get(key.peer("KroneckerStepBenchmark.pass", "d", "threads"));
-          if (pass != null && !key.has("factors", "NONE")) {
-            String name =
-                "step "
-                    + key.params().get("factors")
-                    + ", refresh every "
-                    + key.params().get("every");
-            bars.add(
-                new Bar(
-                    name + " / passes",
-                    samples.median() / pass.median() - 1,
-                    samples.min() / pass.min() - 1,
-                    0.4,
-                    Sense.AT_MOST));
-          }
-        }
-        default -> {}
+        default -> bars.addAll(KroneckerBars.of(key, measured));
       }
     });
     return bars;
   }
 
-  private static Bar ratio(String name, Samples of, Samples to, double limit) {
+  /** How two times relate, at most a limit. */
+  static Bar ratio(String name, Samples of, Samples to, double limit) {
     return new Bar(name, of.median() / to.median(), of.min() / to.min(), limit, Sense.AT_MOST);
   }
 
