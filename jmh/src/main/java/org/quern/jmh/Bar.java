@@ -82,6 +82,13 @@ record Bar(String name, double median, double min, double limit, Sense sense) {
                     Sense.AT_LEAST));
           }
         }
+        case "KroneckerRefreshBenchmark.update" -> {
+          Samples floor = measured.get(key.of("KroneckerRefreshBenchmark.floor"));
+          if (floor != null && key.has("kept", "SYM_TILED") && key.has("tier", "VECTOR")) {
+            String name = "refresh " + key.params().get("d") + " / floor";
+            bars.add(ratio(name, samples, floor, 1.3));
+          }
+        }
         default -> {}
       }
     });
