@@ -174,11 +174,11 @@ final class LowRankProduct {
     this.chunkRows = BLOCK_ROWS * Math.ceilDiv(Math.ceilDiv(o, MAX_CHUNKS), BLOCK_ROWS);
     this.chunks = Math.ceilDiv(o, chunkRows);
     this.squares = new double[2 * chunks];
-    this.vTile = tiles * TILE * LINE;
+    this.vTile = (long) tiles * TILE * LINE;
     this.uRow = Float.BYTES * ((long) left.panels() * PANEL + 16);
     this.stripRow = tiles * LINE + Float.BYTES * 16;
     this.blocks = arena.allocate(threads * BLOCK_BYTES, Tensor.ALIGNMENT);
-    this.strips = arena.allocate(threads * GROUP * stripRow, Tensor.ALIGNMENT);
+    this.strips = arena.allocate((long) threads * GROUP * stripRow, Tensor.ALIGNMENT);
     this.small = arena.allocate(LowRankKernels.DOTS_BYTES, Tensor.ALIGNMENT);
   }
 
@@ -296,7 +296,7 @@ final class LowRankProduct {
     // Groups of rows may start at any row, so that the last may reach beyond o.
     long rows = o + GROUP - 1L;
     coefficients = arena.allocate(rows * (l + r) * Float.BYTES, Tensor.ALIGNMENT);
-    xy = arena.allocate(tiles * (l + r) * LINE, Tensor.ALIGNMENT);
+    xy = arena.allocate((long) tiles * (l + r) * LINE, Tensor.ALIGNMENT);
     partial = arena.allocate(Math.max(1, (chunks - 1L) * tiles * l * LINE), Tensor.ALIGNMENT);
     s = arena.allocate((long) Float.BYTES * l * r, Tensor.ALIGNMENT);
     bProducts = arena.allocate((long) Float.BYTES * r * r, Tensor.ALIGNMENT);
@@ -308,7 +308,7 @@ final class LowRankProduct {
 
   /** Where column j of a factor starts in its first panel. */
   private static long columnAt(LowRankFactor factor, int j) {
-    return j / GROUP * factor.panels() * LowRankKernels.PANEL_BYTES
+    return (long) j / GROUP * factor.panels() * LowRankKernels.PANEL_BYTES
         + j % GROUP * LowRankKernels.COLUMN_BYTES;
   }
 
@@ -500,7 +500,7 @@ final class LowRankProduct {
           LINE,
           Float.BYTES,
           vTiles,
-          t * TILE * LINE,
+          (long) t * TILE * LINE,
           LINE,
           vTile,
           s,
@@ -685,7 +685,7 @@ final class LowRankProduct {
       int count = Math.min(APPLY_TILES, whole - t);
       multiplyRows(groups, count, from, t, dw, from * dwRow + t * LINE, dwRow, LINE, scale);
     }
-    long strip = worker * GROUP * stripRow;
+    long strip = (long) worker * GROUP * stripRow;
     int rest = from + GROUP * groups;
     if (whole < tiles) {
       for (int row = from; row < rest; row += GROUP) {
