@@ -738,14 +738,7 @@ public final class MkorLayer {
 
   private void updateRows(long row, int n) {
     ParameterUpdate update = Objects.requireNonNull(weightUpdate);
-    Tensor weight = Objects.requireNonNull(w);
-    Tensor gradient = Objects.requireNonNull(dw);
-    int runs = weight.isContiguous() && gradient.isContiguous() ? 1 : n;
-    int length = n / runs * columns;
-    for (long r = row; r < row + runs; r++) {
-      update.run(
-          weight.memory(), at(weight, r), gradient.memory(), at(gradient, r), r * columns, length);
-    }
+    updateRuns(update, row, n, false);
     if (biasUpdate != null && givenBias != null && givenBiasGradient != null) {
       biasUpdate.run(givenBias.memory(), 4 * row, givenBiasGradient.memory(), 4 * row, row, n);
     }
@@ -753,12 +746,9 @@ public final class MkorLayer {
 
   private void finishUpdate() {
     ParameterUpdate update = Objects.requireNonNull(weightUpdate);
-    Tensor weight = Objects.requireNonNull(w);
-    Tensor gradient = Objects.requireNonNull(dw);
     if (update.needsFinish()) {
-      for (long row = 0; row < rows; row++) {
-        update.finish(
-            weight.memory(), at(weight, row), gradient.memory(), at(gradient, row), columns);
+      for (long row = 0; row < rows; row += blockRows) {
+        updateRuns(update, row, (int) Math.min(blockRows, rows - row), true);
       }
     }
     if (biasUpdate != null
@@ -766,6 +756,23 @@ public final class MkorLayer {
         && givenBiasGradient != null
         && biasUpdate.needsFinish()) {
       biasUpdate.finish(givenBias.memory(), 0, givenBiasGradient.memory(), 0, outputs());
+    }
+  }
+
+  /** One sweep, the first or the second, over rows that are one run where they have no gaps. */
+  private void updateRuns(ParameterUpdate update, long row, int n, boolean finish) {
+    Tensor weight = Objects.requireNonNull(w);
+    Tensor gradient = Objects.requireNonNull(dw);
+    int runs = weight.isContiguous() && gradient.isContiguous() ? 1 : n;
+    int length = n / runs * columns;
+    for (long r = row; r < row + runs; r++) {
+      long wAt = at(weight, r);
+      long gAt = at(gradient, r);
+      if (finish) {
+        update.finish(weight.memory(), wAt, gradient.memory(), gAt, length);
+      } else {
+        update.run(weight.memory(), wAt, gradient.memory(), gAt, r * columns, length);
+      }
     }
   }
 

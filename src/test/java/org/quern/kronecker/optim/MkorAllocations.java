@@ -59,7 +59,7 @@ final class MkorAllocations {
             first.accumulate(a, g, 3);
             second.observe(a2, g);
           }
-          mkor.observeLoss(1000 - mkor.stepNumber());
+          mkor.observeLoss(1e6 - (double) mkor.stepNumber());
           mkor.step(1e-6);
         }
         least = Math.min(least, threads.getCurrentThreadAllocatedBytes() - before);
