@@ -163,12 +163,7 @@ class KroneckerReplayTest {
     "i.safetensors, s6.l0.w, w",
   })
   void oneWrongEntryFails(String file, String key, String quantity) throws IOException {
-    new SyntheticCases(directory, 5).write();
-    try (Stream<Path> all = Files.list(directory)) {
-      for (Path other : all.filter(path -> !path.endsWith(file)).toList()) {
-        Files.delete(other);
-      }
-    }
+    new SyntheticCases(directory, 5).write(file);
     addToFirst(file, key, 2);
     List<CaseResult> failures = failures(replay(directory, Tier.SCALAR));
     assertTrue(
@@ -180,7 +175,7 @@ class KroneckerReplayTest {
 
   @Test
   void aValueThatIsNotFiniteFails() throws IOException {
-    new SyntheticCases(directory, 6).write();
+    new SyntheticCases(directory, 6).write(SyntheticCases.RULES);
     addToFirst(SyntheticCases.RULES, "d4.code.J", Double.NaN);
     assertTrue(
         failures(replay(directory, Tier.SCALAR)).stream()
@@ -207,7 +202,7 @@ class KroneckerReplayTest {
     "i.safetensors, s0.l0.b",
   })
   void aMissingTensorIsNamed(String file, String key) throws IOException {
-    new SyntheticCases(directory, 7).write();
+    new SyntheticCases(directory, 7).write(file);
     change(file, (tensors, metadata) -> tensors.remove(key));
     assertError(file, '"' + key + '"');
   }
@@ -231,7 +226,7 @@ class KroneckerReplayTest {
     "i.safetensors, s3.l1.L",
   })
   void aWrongShapeIsNamed(String file, String key) throws IOException {
-    new SyntheticCases(directory, 8).write();
+    new SyntheticCases(directory, 8).write(file);
     change(
         file,
         (tensors, metadata) -> {
@@ -261,7 +256,7 @@ class KroneckerReplayTest {
       })
   void aWrongDescriptionIsNamed(String line) throws IOException {
     String[] parts = line.split(", ");
-    new SyntheticCases(directory, 9).write();
+    new SyntheticCases(directory, 9).write(file);
     change(
         parts[0],
         (tensors, metadata) ->
@@ -271,7 +266,7 @@ class KroneckerReplayTest {
 
   @Test
   void brokenFilesAreErrors() throws IOException {
-    new SyntheticCases(directory, 10).write();
+    new SyntheticCases(directory, 10).write(SyntheticCases.RUN);
     Path file = directory.resolve(SyntheticCases.RUN);
     byte[] whole = Files.readAllBytes(file);
     for (int length : new int[] {3, 100, whole.length - 1}) {
