@@ -156,6 +156,14 @@ final class ScalarSymmetricKernels implements SymmetricKernels {
   }
 
   @Override
+  public void absolute(MemorySegment work, long x, int n) {
+    MemorySegment m = NativeViews.base(work);
+    for (int i = 0; i < n; i++) {
+      set(m, x, i, Math.abs(at(m, x, i)));
+    }
+  }
+
+  @Override
   public void scale(MemorySegment work, float a, long x, long y, int n) {
     MemorySegment m = NativeViews.base(work);
     for (int i = 0; i < n; i++) {

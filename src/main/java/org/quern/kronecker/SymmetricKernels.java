@@ -118,6 +118,9 @@ interface SymmetricKernels {
   /** The greatest of n bit patterns without their signs: at least that of infinity for a NaN. */
   int magnitude(MemorySegment work, long x, int n);
 
+  /** {@code x = |x|}. */
+  void absolute(MemorySegment work, long x, int n);
+
   /** {@code y = a x}; y may be x. */
   void scale(MemorySegment work, float a, long x, long y, int n);
 

@@ -222,8 +222,7 @@ final class SymmetricSweep {
         rowInScratch(i, base, own);
       }
       if (multiply) {
-        long sums = base + own + (long) i * TILE * kernels.sumBytes();
-        kernels.fold(work, base + own + partials, sums);
+        kernels.fold(work, base + own + partials, base + own + sum(i));
       }
     }
   }
@@ -336,7 +335,7 @@ final class SymmetricSweep {
         work,
         rows(i, j, base),
         base + vector(v) + part(j),
-        base + own + (long) j * TILE * kernels.sumBytes(),
+        base + own + sum(j),
         base + own + partials);
   }
 
@@ -363,7 +362,7 @@ final class SymmetricSweep {
         base + plain + part(j),
         rows(i, j, base),
         base + vector(v) + part(j),
-        base + own + (long) j * TILE * kernels.sumBytes(),
+        base + own + sum(j),
         base + own + partials);
   }
 
@@ -385,6 +384,11 @@ final class SymmetricSweep {
     return base + (i == j ? zeros : vector(v) + part(i));
   }
 
+  /** Where the part of a tile's rows or columns begins in the sums. */
+  private long sum(int i) {
+    return (long) i * TILE * kernels.sumBytes();
+  }
+
   /** Where the part of a tile's rows or columns begins in a vector. */
   private static long part(int i) {
     return (long) i * TILE * Float.BYTES;
@@ -403,6 +407,31 @@ final class SymmetricSweep {
     }
   }
 
+  /**
+   * Sums the absolute values of each row of {@code p S + c I + the first terms}: the product of
+   * their matrix with ones.
+   *
+   * @param ones number of a vector, which becomes ones
+   * @param sums number of the vector that takes the sums
+   */
+  void rowSums(double p, double c, int terms, int ones, int sums) {
+    for (int r = 0; r < d; r++) {
+      work.set(JAVA_FLOAT, vector(ones) + (long) r * Float.BYTES, 1);
+    }
+    v = ones;
+    long base = NativeViews.at(work, 0, work.byteSize());
+    kernels.clear(work, base + group, (int) (scratch / Float.BYTES));
+    for (int i = 0; i < blocks; i++) {
+      for (int j = 0; j <= i; j++) {
+        expand(i, j, p, c, terms);
+        kernels.absolute(work, base + scratch(), (int) TILE_FLOATS);
+        multiply(i, j, 1, DType.F32, work, base + scratch(), TILE, 0, base, group);
+      }
+      kernels.fold(work, base + group + partials, base + group + sum(i));
+    }
+    kernels.gather(work, base + group, groupBytes, 1, at(sums), padded);
+  }
+
   /** Rounds the scratch tile to the type of S and makes it tile (i, j), i &ge; j. */
   void store(int i, int j) {
     store(i, j, scratch());
@@ -416,11 +445,6 @@ final class SymmetricSweep {
   /** Zeroes the scratch tile. */
   void clearScratch() {
     kernels.clear(work, NativeViews.at(work, scratch(), TILE_BYTES), (int) TILE_FLOATS);
-  }
-
-  /** Where in {@link #work} as many doubles as there are rows are free between passes. */
-  long sums() {
-    return group;
   }
 
   /** Floats between the rows of a tile in place. */
