@@ -106,7 +106,7 @@ final class FactorProduct {
     }
     if (out != result || partBytes != step) {
       for (int part = 0; part < parts.length; part++) {
-        parts[part] = result.asSlice(part * STRIP * step);
+        parts[part] = result.asSlice((long) part * STRIP * step);
       }
       out = result;
       partBytes = step;

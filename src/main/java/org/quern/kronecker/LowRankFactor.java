@@ -422,12 +422,15 @@ public final class LowRankFactor extends InverseFactor {
   public void multiply(Tensor v, Tensor w) {
     SymmetricMatrix.checkVector("v", v, d);
     SymmetricMatrix.checkVector("w", w, d);
-    kernels.scale(d, 1, v.memory(), 0, vectors, 0);
-    subtractK(1, 0, columnBytes());
-    kernels.scale(d, 1, vectors, columnBytes(), w.memory(), 0);
-    Reference.reachabilityFence(v);
-    Reference.reachabilityFence(w);
-    Reference.reachabilityFence(this);
+    try {
+      kernels.scale(d, 1, v.memory(), 0, vectors, 0);
+      subtractK(1, 0, columnBytes());
+      kernels.scale(d, 1, vectors, columnBytes(), w.memory(), 0);
+    } finally {
+      Reference.reachabilityFence(v);
+      Reference.reachabilityFence(w);
+      Reference.reachabilityFence(this);
+    }
   }
 
   @Override

@@ -125,7 +125,9 @@ public final class Preconditioner {
       applyDense = false;
       return decide(product.gSquareW(), product.gSquareB(), product.pSquareW(), product.pSquareB());
     } finally {
-      fence(dw, db);
+      Reference.reachabilityFence(dw);
+      Reference.reachabilityFence(db);
+      Reference.reachabilityFence(this);
     }
   }
 
@@ -150,7 +152,9 @@ public final class Preconditioner {
       full.prepareFactored(y, a, dw, db);
       return decide(full);
     } finally {
-      fence(dw, db);
+      Reference.reachabilityFence(dw);
+      Reference.reachabilityFence(db);
+      Reference.reachabilityFence(this);
       Reference.reachabilityFence(y);
       Reference.reachabilityFence(a);
     }
@@ -217,7 +221,9 @@ public final class Preconditioner {
         lowRank.apply(dw, db, from, to, factor);
       }
     } finally {
-      fence(dw, db);
+      Reference.reachabilityFence(dw);
+      Reference.reachabilityFence(db);
+      Reference.reachabilityFence(this);
     }
   }
 
@@ -257,11 +263,5 @@ public final class Preconditioner {
       throw new IllegalArgumentException(
           name + ": expected F32[" + rows + ", " + columns + "] on the cpu, got " + x);
     }
-  }
-
-  private void fence(Tensor dw, @Nullable Tensor db) {
-    Reference.reachabilityFence(dw);
-    Reference.reachabilityFence(db);
-    Reference.reachabilityFence(this);
   }
 }

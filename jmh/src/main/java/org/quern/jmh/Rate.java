@@ -26,6 +26,10 @@ final class Rate {
         int size = Integer.parseInt(key.params().get("size"));
         yield format(GemmBenchmark.flops(size) / seconds / 1e9, "GFLOP/s");
       }
+      case "KroneckerPreconditionBenchmark" ->
+          method.equals("precondition")
+              ? format(preconditionFlops(key) / seconds / 1e9, "GFLOP/s")
+              : "";
       case "ConversionBenchmark" ->
           format(ConversionBenchmark.ELEMENTS / seconds / 1e9, "G elements/s");
       default -> "";
@@ -40,13 +44,28 @@ final class Rate {
     if (key.benchmark().matches("Prune(Polluted)?Benchmark.prune") && floor != null) {
       return format(samples.median() / floor.median(), "x floor");
     }
+    Samples refresh = measured.get(key.of("KroneckerRefreshBenchmark.floor"));
+    if (key.benchmark().equals("KroneckerRefreshBenchmark.update") && refresh != null) {
+      return format(samples.median() / refresh.median(), "x floor");
+    }
     Samples peak = measured.get(PEAK);
     if (key.benchmark().startsWith("Gemm") && peak != null && key.has("threads", "1")) {
       long flops = GemmBenchmark.flops(Integer.parseInt(key.params().get("size")));
       double share = flops / samples.median() / (FmaPeakBenchmark.FLOPS / peak.median());
       return format(100 * share, "% of FMA peak");
     }
+    boolean precondition = key.benchmark().equals("KroneckerPreconditionBenchmark.precondition");
+    if (precondition && peak != null && key.has("threads", "1")) {
+      double share =
+          preconditionFlops(key) / samples.median() / (FmaPeakBenchmark.FLOPS / peak.median());
+      return format(100 * share, "% of FMA peak");
+    }
     return "";
+  }
+
+  private static long preconditionFlops(Key key) {
+    var factors = KroneckerPreconditionBenchmark.Factors.valueOf(key.params().get("factors"));
+    return KroneckerPreconditionBenchmark.flops(Integer.parseInt(key.params().get("d")), factors);
   }
 
   private static String format(double value, String unit) {

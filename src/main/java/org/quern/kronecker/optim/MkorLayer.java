@@ -3,6 +3,7 @@ package org.quern.kronecker.optim;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.lang.ref.Reference;
 import java.util.Arrays;
 import java.util.Objects;
 import org.jspecify.annotations.Nullable;
@@ -559,37 +560,51 @@ public final class MkorLayer {
     }
   }
 
+  // Kernels work on addresses; this layer, kept reachable, keeps the tensors that it was given.
+
   void stepConnected(double lr) {
-    mkor.begin();
-    beginPrecondition(false);
-    beginUpdate(lr, 1);
-    for (long row = 0; row < rows; row += blockRows) {
-      int n = (int) Math.min(blockRows, rows - row);
-      preconditionRows(row, n);
-      updateRows(row, n);
+    try {
+      mkor.begin();
+      beginPrecondition(false);
+      beginUpdate(lr, 1);
+      for (long row = 0; row < rows; row += blockRows) {
+        int n = (int) Math.min(blockRows, rows - row);
+        preconditionRows(row, n);
+        updateRows(row, n);
+      }
+      endPrecondition();
+      finishUpdate();
+    } finally {
+      Reference.reachabilityFence(this);
     }
-    endPrecondition();
-    finishUpdate();
   }
 
   void preconditionConnected(boolean scaled) {
-    mkor.begin();
-    beginPrecondition(scaled);
-    if (factors != null) {
-      for (long row = 0; row < rows; row += blockRows) {
-        preconditionRows(row, (int) Math.min(blockRows, rows - row));
+    try {
+      mkor.begin();
+      beginPrecondition(scaled);
+      if (factors != null) {
+        for (long row = 0; row < rows; row += blockRows) {
+          preconditionRows(row, (int) Math.min(blockRows, rows - row));
+        }
+        endPrecondition();
       }
-      endPrecondition();
+    } finally {
+      Reference.reachabilityFence(this);
     }
   }
 
   /** Updates with the gradient as {@link #preconditionConnected} left it. */
   void updateConnected(double lr, double factor) {
-    beginUpdate(lr, factor);
-    for (long row = 0; row < rows; row += blockRows) {
-      updateRows(row, (int) Math.min(blockRows, rows - row));
+    try {
+      beginUpdate(lr, factor);
+      for (long row = 0; row < rows; row += blockRows) {
+        updateRows(row, (int) Math.min(blockRows, rows - row));
+      }
+      finishUpdate();
+    } finally {
+      Reference.reachabilityFence(this);
     }
-    finishUpdate();
   }
 
   // Preconditioning: P, or a P + b G.
@@ -723,14 +738,7 @@ public final class MkorLayer {
 
   private void updateRows(long row, int n) {
     ParameterUpdate update = Objects.requireNonNull(weightUpdate);
-    Tensor weight = Objects.requireNonNull(w);
-    Tensor gradient = Objects.requireNonNull(dw);
-    int runs = weight.isContiguous() && gradient.isContiguous() ? 1 : n;
-    int length = n / runs * columns;
-    for (long r = row; r < row + runs; r++) {
-      update.run(
-          weight.memory(), at(weight, r), gradient.memory(), at(gradient, r), r * columns, length);
-    }
+    updateRuns(update, row, n, false);
     if (biasUpdate != null && givenBias != null && givenBiasGradient != null) {
       biasUpdate.run(givenBias.memory(), 4 * row, givenBiasGradient.memory(), 4 * row, row, n);
     }
@@ -738,12 +746,9 @@ public final class MkorLayer {
 
   private void finishUpdate() {
     ParameterUpdate update = Objects.requireNonNull(weightUpdate);
-    Tensor weight = Objects.requireNonNull(w);
-    Tensor gradient = Objects.requireNonNull(dw);
     if (update.needsFinish()) {
-      for (long row = 0; row < rows; row++) {
-        update.finish(
-            weight.memory(), at(weight, row), gradient.memory(), at(gradient, row), columns);
+      for (long row = 0; row < rows; row += blockRows) {
+        updateRuns(update, row, (int) Math.min(blockRows, rows - row), true);
       }
     }
     if (biasUpdate != null
@@ -751,6 +756,23 @@ public final class MkorLayer {
         && givenBiasGradient != null
         && biasUpdate.needsFinish()) {
       biasUpdate.finish(givenBias.memory(), 0, givenBiasGradient.memory(), 0, outputs());
+    }
+  }
+
+  /** One sweep, the first or the second, over rows that are one run where they have no gaps. */
+  private void updateRuns(ParameterUpdate update, long row, int n, boolean finish) {
+    Tensor weight = Objects.requireNonNull(w);
+    Tensor gradient = Objects.requireNonNull(dw);
+    int runs = weight.isContiguous() && gradient.isContiguous() ? 1 : n;
+    int length = n / runs * columns;
+    for (long r = row; r < row + runs; r++) {
+      long wAt = at(weight, r);
+      long gAt = at(gradient, r);
+      if (finish) {
+        update.finish(weight.memory(), wAt, gradient.memory(), gAt, length);
+      } else {
+        update.run(weight.memory(), wAt, gradient.memory(), gAt, r * columns, length);
+      }
     }
   }
 

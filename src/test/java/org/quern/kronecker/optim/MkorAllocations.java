@@ -14,7 +14,7 @@ final class MkorAllocations {
   private static final int OUT = 40;
   private static final int IN = 48;
   private static final int STEPS = 100;
-  private static final long PATIENCE = 20_000_000_000L;
+  private static final long PATIENCE = 60_000_000_000L;
 
   private MkorAllocations() {}
 
@@ -59,7 +59,7 @@ final class MkorAllocations {
             first.accumulate(a, g, 3);
             second.observe(a2, g);
           }
-          mkor.observeLoss(1000 - mkor.stepNumber());
+          mkor.observeLoss(1e6 - (double) mkor.stepNumber());
           mkor.step(1e-6);
         }
         least = Math.min(least, threads.getCurrentThreadAllocatedBytes() - before);
