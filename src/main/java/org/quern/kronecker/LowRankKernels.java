@@ -31,6 +31,12 @@ interface LowRankKernels {
   /** Bytes from a panel of a group to the next. */
   long PANEL_BYTES = GROUP * COLUMN_BYTES;
 
+  /** Columns of a block. */
+  int BLOCK_COLUMNS = 512;
+
+  /** Bytes from a row of a block to the next: not a power of two, which would crowd the caches. */
+  long BLOCK_ROW = Float.BYTES * (BLOCK_COLUMNS + 16L);
+
   /** Bytes of work memory that {@link #project} needs for a group. */
   long PROJECT_BYTES = PANEL_BYTES;
 
@@ -132,15 +138,14 @@ interface LowRankKernels {
 
   /**
    * {@code C = scale (C + A B)} for 8 groups rows and 32 tiles columns of C; 512 groups tiles depth
-   * flops. A is read element by element, so it is the small operand and needs no particular order;
-   * rows of 32 floats of B and C are contiguous. Every element of C is one chain of fused
-   * multiply-adds.
+   * flops. A comes in groups of 8 rows, each a run of columns of 8 floats; rows of 32 floats of B
+   * and C are contiguous. Every element of C is one chain of fused multiply-adds.
    *
-   * @param groups eights of rows of C and A
+   * @param groups groups of rows of C and A
    * @param tiles tiles of columns of C and B
    * @param depth columns of A, rows of B
-   * @param aRow from a row of A to the next
-   * @param aStep from a column of A to the next
+   * @param aGroup from a group of A to the next
+   * @param aStep from a column of a group of A to the next
    * @param bStep from a row of B to the next
    * @param bTile from a tile of B to the next
    * @param cRow from a row of C to the next
@@ -152,7 +157,7 @@ interface LowRankKernels {
       int depth,
       MemorySegment a,
       long aAt,
-      long aRow,
+      long aGroup,
       long aStep,
       MemorySegment b,
       long bAt,
@@ -163,6 +168,58 @@ interface LowRankKernels {
       long cRow,
       long cTile,
       float scale);
+
+  /**
+   * {@code C = C + A B} where A is a block: rows {@link #BLOCK_ROW} apart. That this is a constant
+   * spares the kernel the registers that addresses of eight rows would take.
+   */
+  void multiplyAddBlock(
+      int groups,
+      int tiles,
+      int depth,
+      MemorySegment block,
+      long blockAt,
+      MemorySegment b,
+      long bAt,
+      long bStep,
+      long bTile,
+      MemorySegment c,
+      long cAt,
+      long cRow,
+      long cTile);
+
+  /**
+   * {@code y = y + A x} for 8 groups rows, with the bits that {@link #multiplyAdd} gives a column.
+   *
+   * @param depth columns of A, elements of x
+   */
+  void multiplyAddColumn(
+      int groups,
+      int depth,
+      MemorySegment a,
+      long aAt,
+      long aGroup,
+      MemorySegment x,
+      long xAt,
+      MemorySegment y,
+      long yAt);
+
+  /**
+   * Writes 8 groups rows as {@link #multiplyAdd} takes A, a column of 8 floats after the other.
+   *
+   * @param columns an even number
+   * @param row from a row to the next
+   * @param outGroup from a group to the next
+   */
+  void pack(
+      int groups,
+      int columns,
+      MemorySegment rows,
+      long rowsAt,
+      long row,
+      MemorySegment out,
+      long outAt,
+      long outGroup);
 
   /** Fills rows with zeros. */
   void clear(int rows, int columns, MemorySegment out, long outAt, long row);

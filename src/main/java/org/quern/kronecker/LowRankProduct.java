@@ -36,11 +36,14 @@ final class LowRankProduct {
   /** Bytes of a row of a tile. */
   private static final long LINE = (long) Float.BYTES * TILE;
 
-  /** Rows and columns of a block of G: 132 KB. */
+  /** Bytes of a column of a packed matrix. */
+  private static final long PACKED = (long) Float.BYTES * GROUP;
+
+  /** Rows of a block of G: 264 KB. */
   private static final int BLOCK_ROWS = 128;
 
-  private static final int BLOCK_COLUMNS = 256;
-  private static final long BLOCK_ROW = Float.BYTES * (BLOCK_COLUMNS + 16L);
+  private static final int BLOCK_COLUMNS = LowRankKernels.BLOCK_COLUMNS;
+  private static final long BLOCK_ROW = LowRankKernels.BLOCK_ROW;
   private static final long BLOCK_BYTES = BLOCK_ROWS * BLOCK_ROW;
 
   /** Every chunk of rows has an A of its own, so there are not more than this. */
@@ -104,20 +107,25 @@ final class LowRankProduct {
   /** Tiles that hold the columns of B. */
   private int krTiles;
 
-  /** Minus the columns of U, one row each. */
-  private MemorySegment uRows = MemorySegment.NULL;
+  /** Minus U, packed as the rows of U'. */
+  private MemorySegment uPacked = MemorySegment.NULL;
 
-  private final long uRow;
+  private final long uGroup;
 
   /** The rows of V, in tiles of columns. */
   private MemorySegment vTiles = MemorySegment.NULL;
 
   private final long vTile;
 
-  /** [U C | B], row by row. */
+  /** B, row by row in whole tiles. */
+  private MemorySegment b = MemorySegment.NULL;
+
+  private long bRow;
+
+  /** [U C | B], packed. */
   private MemorySegment coefficients = MemorySegment.NULL;
 
-  private long coefficientRow;
+  private long coefficientGroup;
 
   /** Minus [X ; Y], in tiles of columns. */
   private MemorySegment xy = MemorySegment.NULL;
@@ -127,8 +135,16 @@ final class LowRankProduct {
   /** A of all chunks but the first. */
   private MemorySegment partial = MemorySegment.NULL;
 
-  /** Minus S, then products of columns of B. */
+  /** Minus S, row by row in whole tiles, and packed. */
   private MemorySegment s = MemorySegment.NULL;
+
+  private MemorySegment sPacked = MemorySegment.NULL;
+
+  /** db as the first of 8 rows, packed. */
+  private final MemorySegment dbPacked;
+
+  /** Pb. */
+  private final MemorySegment pBias;
 
   private MemorySegment bProducts = MemorySegment.NULL;
   private MemorySegment biasColumn = MemorySegment.NULL;
@@ -175,7 +191,10 @@ final class LowRankProduct {
     this.chunks = Math.ceilDiv(o, chunkRows);
     this.squares = new double[2 * chunks];
     this.vTile = (long) tiles * TILE * LINE;
-    this.uRow = Float.BYTES * ((long) left.panels() * PANEL + 16);
+    this.uGroup = PACKED * (long) left.panels() * PANEL;
+    long padded = PACKED * Math.ceilDiv(o, GROUP);
+    this.pBias = arena.allocate(bias ? padded : 1, Tensor.ALIGNMENT);
+    this.dbPacked = arena.allocate(bias ? PACKED * o : 1, Tensor.ALIGNMENT);
     this.stripRow = tiles * LINE + Float.BYTES * 16;
     this.blocks = arena.allocate(threads * BLOCK_BYTES, Tensor.ALIGNMENT);
     this.strips = arena.allocate((long) threads * GROUP * stripRow, Tensor.ALIGNMENT);
@@ -241,7 +260,8 @@ final class LowRankProduct {
     scale = (float) factor;
     int rows = to - from;
     int workers = (int) Math.min(threads, Math.max(1, (long) rows * i / WORK_PER_THREAD));
-    Parallel.forRanges(Math.ceilDiv(rows, APPLY_ROWS), 1, workers, write);
+    int count = Math.ceilDiv(to, APPLY_ROWS) - from / APPLY_ROWS;
+    Parallel.forRanges(rows == 0 ? 0 : count, 1, workers, write);
     end();
   }
 
@@ -272,7 +292,8 @@ final class LowRankProduct {
     kl = GROUP * Math.ceilDiv(left.extent(), GROUP);
     kr = GROUP * Math.ceilDiv(right.extent(), GROUP);
     krTiles = Math.ceilDiv(kr, TILE);
-    coefficientRow = Float.BYTES * ((long) kl + (long) krTiles * TILE);
+    bRow = krTiles * LINE;
+    coefficientGroup = PACKED * (kl + kr);
     xyTile = (kl + kr) * LINE;
     boolean moved = kl != leftBefore || kr != rightBefore;
     norm.resize(kl, kr);
@@ -291,14 +312,15 @@ final class LowRankProduct {
     rightCapacity = right.capacity();
     int l = GROUP * Math.ceilDiv(leftCapacity, GROUP);
     int r = TILE * Math.ceilDiv(rightCapacity, TILE);
-    uRows = arena.allocate(l * uRow, Tensor.ALIGNMENT);
+    uPacked = arena.allocate((long) l / GROUP * uGroup, Tensor.ALIGNMENT);
     vTiles = arena.allocate((long) r / TILE * vTile, Tensor.ALIGNMENT);
-    // Groups of rows may start at any row, so that the last may reach beyond o.
-    long rows = o + GROUP - 1L;
-    coefficients = arena.allocate(rows * (l + r) * Float.BYTES, Tensor.ALIGNMENT);
+    long groups = Math.ceilDiv(o, GROUP);
+    b = arena.allocate(groups * GROUP * r * Float.BYTES, Tensor.ALIGNMENT);
+    coefficients = arena.allocate(groups * PACKED * (l + r), Tensor.ALIGNMENT);
     xy = arena.allocate((long) tiles * (l + r) * LINE, Tensor.ALIGNMENT);
     partial = arena.allocate(Math.max(1, (chunks - 1L) * tiles * l * LINE), Tensor.ALIGNMENT);
     s = arena.allocate((long) Float.BYTES * l * r, Tensor.ALIGNMENT);
+    sPacked = arena.allocate((long) Float.BYTES * l * r, Tensor.ALIGNMENT);
     bProducts = arena.allocate((long) Float.BYTES * r * r, Tensor.ALIGNMENT);
     biasColumn = arena.allocate((long) Float.BYTES * (l + r), Tensor.ALIGNMENT);
     norm = new LowRankNorm(l, r);
@@ -315,16 +337,17 @@ final class LowRankProduct {
   private void refreshLeft() {
     MemorySegment u = left.columns();
     for (int j = 0; j < kl; j++) {
-      long at = columnAt(left, j);
-      for (int p = 0; p < left.panels(); p++) {
-        long panel = at + p * LowRankKernels.PANEL_BYTES;
-        kernels.scale(PANEL, -1, u, panel, uRows, j * uRow + p * LowRankKernels.COLUMN_BYTES);
-      }
-      norm.leftWeights[j] = left.weight(j);
-      float weight = (float) -left.weight(j);
+      double weight = left.weight(j);
+      norm.leftWeights[j] = weight;
+      long from = columnAt(left, j);
+      long to = j / GROUP * uGroup + (long) Float.BYTES * (j % GROUP);
       for (int r = 0; r < o; r++) {
-        float x = weight * uRows.get(FLOAT, j * uRow + (long) Float.BYTES * r);
-        coefficients.set(FLOAT, r * coefficientRow + (long) Float.BYTES * j, x);
+        long panel = r / PANEL * LowRankKernels.PANEL_BYTES;
+        float x = u.get(FLOAT, from + panel + (long) Float.BYTES * (r % PANEL));
+        uPacked.set(FLOAT, to + r * PACKED, -x);
+        long coefficient = r / GROUP * coefficientGroup + j * PACKED;
+        coefficients.set(
+            FLOAT, coefficient + (long) Float.BYTES * (r % GROUP), (float) (weight * x));
       }
     }
     gram(
@@ -375,9 +398,8 @@ final class LowRankProduct {
     long aTile = chunk == 0 ? xyTile : kl * LINE;
     long aAt = chunk == 0 ? 0 : (chunk - 1) * tiles * aTile;
     kernels.clear(tiles, kl * TILE, a, aAt, aTile);
-    int bColumns = krTiles * TILE;
-    long bAt = from * coefficientRow + (long) Float.BYTES * kl;
-    kernels.clear(to - from, bColumns, coefficients, bAt, coefficientRow);
+    int groups = Math.ceilDiv(to - from, GROUP);
+    kernels.clear(GROUP * groups, krTiles * TILE, b, from * bRow, bRow);
     double sumW = 0;
     double sumB = 0;
     for (int column = 0; column < i; column += BLOCK_COLUMNS) {
@@ -391,6 +413,8 @@ final class LowRankProduct {
         multiplyBlock(row, rows, column, width, worker, a, aAt, aTile);
       }
     }
+    long packed = from / GROUP * coefficientGroup + kl * PACKED;
+    kernels.pack(groups, kr, b, from * bRow, bRow, coefficients, packed, coefficientGroup);
     squares[2 * (int) chunk] = sumW;
     squares[2 * (int) chunk + 1] = sumB;
   }
@@ -437,31 +461,28 @@ final class LowRankProduct {
   private void multiplyBlock(
       int row, int rows, int column, int width, int worker, MemorySegment a, long aAt, long aTile) {
     long block = worker * BLOCK_BYTES;
-    kernels.multiplyAdd(
+    kernels.multiplyAddBlock(
         Math.ceilDiv(rows, GROUP),
         krTiles,
         width,
         blocks,
         block,
-        BLOCK_ROW,
-        Float.BYTES,
         vTiles,
         column * LINE,
         LINE,
         vTile,
-        coefficients,
-        row * coefficientRow + (long) Float.BYTES * kl,
-        coefficientRow,
-        LINE,
-        1);
+        b,
+        row * bRow,
+        bRow,
+        LINE);
     kernels.multiplyAdd(
         kl / GROUP,
         Math.ceilDiv(width, TILE),
         rows,
-        uRows,
-        (long) Float.BYTES * row,
-        uRow,
-        Float.BYTES,
+        uPacked,
+        row * PACKED,
+        uGroup,
+        PACKED,
         blocks,
         block,
         BLOCK_ROW,
@@ -487,36 +508,20 @@ final class LowRankProduct {
     for (int j = 0; bias && j < kl; j++) {
       norm.aBias[j] = xy.get(FLOAT, biasAt() + j * LINE);
     }
-    int sColumns = krTiles * TILE;
-    long sRow = (long) Float.BYTES * sColumns;
-    kernels.clear(kl, sColumns, s, 0, sRow);
-    for (int t = 0; t < tiles; t++) {
-      kernels.multiplyAdd(
-          kl / GROUP,
-          krTiles,
-          Math.min(TILE, i - t * TILE),
-          xy,
-          t * xyTile,
-          LINE,
-          Float.BYTES,
-          vTiles,
-          (long) t * TILE * LINE,
-          LINE,
-          vTile,
-          s,
-          0,
-          sRow,
-          LINE,
-          1);
-    }
+    // U'B is A V.
+    kernels.clear(kl, krTiles * TILE, s, 0, bRow);
+    kernels.multiplyAdd(
+        kl / GROUP, krTiles, o, uPacked, 0, uGroup, PACKED, b, 0, bRow, LINE, s, 0, bRow, LINE, 1);
+    long sGroup = PACKED * kr;
+    kernels.pack(kl / GROUP, kr, s, 0, bRow, sPacked, 0, sGroup);
     kernels.multiplyAdd(
         kl / GROUP,
         tiles,
         kr,
-        s,
+        sPacked,
         0,
-        sRow,
-        Float.BYTES,
+        sGroup,
+        PACKED,
         xy,
         kl * LINE,
         LINE,
@@ -534,7 +539,7 @@ final class LowRankProduct {
     if (mean >= LEAST_SQUARE && mean <= GREATEST_SQUARE) {
       for (int j = 0; j < kl; j++) {
         for (int m = 0; m < kr; m++) {
-          norm.s[j * kr + m] = s.get(FLOAT, Float.BYTES * ((long) j * krTiles * TILE + m));
+          norm.s[j * kr + m] = s.get(FLOAT, j * bRow + (long) Float.BYTES * m);
         }
       }
       weightGram(0, kl, norm.xx);
@@ -544,25 +549,26 @@ final class LowRankProduct {
         return;
       }
     }
-    pSquareW = explicitSquare(false);
+    pSquareW = explicitSquare();
   }
 
   /** Products of columns of B with one another, and with db. */
   private void bGram() {
-    long row = krTiles * LINE;
     Arrays.fill(norm.bb, 0, kr * kr, 0);
     Arrays.fill(norm.bBias, 0, kr, 0);
+    for (int r = 0; bias && r < o; r++) {
+      dbPacked.set(FLOAT, r * PACKED, db.get(FLOAT, (long) Float.BYTES * r));
+    }
     for (int from = 0; from < o && kr > 0; from += GRAM_ROWS) {
       int rows = Math.min(GRAM_ROWS, o - from);
-      long at = from * coefficientRow + (long) Float.BYTES * kl;
-      bMultiply(kr / GROUP, rows, coefficients, at, Float.BYTES, coefficientRow, at);
+      bMultiply(kr / GROUP, from, rows, b, from * bRow, PACKED, bRow);
       for (int m = 0; m < kr; m++) {
         for (int n = 0; n < kr; n++) {
-          norm.bb[m * kr + n] += bProducts.get(FLOAT, m * row + (long) Float.BYTES * n);
+          norm.bb[m * kr + n] += bProducts.get(FLOAT, m * bRow + (long) Float.BYTES * n);
         }
       }
       if (bias) {
-        bMultiply(1, rows, db, (long) Float.BYTES * from, 0, Float.BYTES, at);
+        bMultiply(1, from, rows, dbPacked, from * PACKED, 0, PACKED);
         for (int m = 0; m < kr; m++) {
           norm.bBias[m] += bProducts.get(FLOAT, (long) Float.BYTES * m);
         }
@@ -571,24 +577,23 @@ final class LowRankProduct {
   }
 
   private void bMultiply(
-      int groups, int rows, MemorySegment a, long aAt, long aRow, long aStep, long bAt) {
-    long row = krTiles * LINE;
-    kernels.clear(GROUP * groups, krTiles * TILE, bProducts, 0, row);
+      int groups, int from, int rows, MemorySegment a, long aAt, long aGroup, long aStep) {
+    kernels.clear(GROUP * groups, krTiles * TILE, bProducts, 0, bRow);
     kernels.multiplyAdd(
         groups,
         krTiles,
         rows,
         a,
         aAt,
-        aRow,
+        aGroup,
         aStep,
-        coefficients,
-        bAt,
-        coefficientRow,
+        b,
+        from * bRow,
+        bRow,
         LINE,
         bProducts,
         0,
-        row,
+        bRow,
         LINE,
         1);
   }
@@ -605,30 +610,25 @@ final class LowRankProduct {
     }
   }
 
+  /** ||Pb||^2, whose elements are computed as {@link #apply} does it. */
   private double biasSquare() {
     takeBiasColumn();
-    double sum = 0;
-    for (int r = 0; r < o; r++) {
-      double x =
-          db.get(FLOAT, (long) Float.BYTES * r)
-              + kernels.dot(kl + kr, coefficients, r * coefficientRow, biasColumn, 0);
-      sum += x * x;
-    }
-    return sum >= CANCELLED * gSquareB ? sum : explicitSquare(true);
+    int groups = Math.ceilDiv(o, GROUP);
+    kernels.scale(o, 1, db, 0, pBias, 0);
+    kernels.multiplyAddColumn(
+        groups, kl + kr, coefficients, 0, coefficientGroup, biasColumn, 0, pBias, 0);
+    return square(o, pBias, 0);
   }
 
-  /** ||PW||^2, or ||Pb||^2, from its elements as {@link #apply} computes them. */
-  private double explicitSquare(boolean ofBias) {
+  /** ||PW||^2 from its elements as {@link #apply} computes them. */
+  private double explicitSquare() {
     double sum = 0;
-    int first = ofBias ? columns : 0;
-    int firstTile = first / TILE;
     for (int row = 0; row < o; row += GROUP) {
       int rows = Math.min(GROUP, o - row);
-      readStrip(row, rows, firstTile, 0);
-      multiplyRows(1, tiles - firstTile, row, firstTile, strips, 0, stripRow, LINE, 1);
+      readStrip(row, rows, 0, 0);
+      multiplyRows(1, tiles, row, 0, strips, 0, stripRow, LINE, 1);
       for (int r = 0; r < rows; r++) {
-        long at = r * stripRow + (long) Float.BYTES * (first - firstTile * TILE);
-        sum += square(ofBias ? 1 : columns, strips, at);
+        sum += square(columns, strips, r * stripRow);
       }
     }
     return sum;
@@ -676,33 +676,53 @@ final class LowRankProduct {
 
   // The second pass over G.
 
+  /** Chunks begin at multiples of their length, so that whole groups of rows lie in one. */
   private void writeRows(long chunk, long end, int worker) {
-    int from = firstRow + Math.toIntExact(chunk) * APPLY_ROWS;
-    int to = Math.min(lastRow, from + APPLY_ROWS);
-    int groups = (to - from) / GROUP;
+    int start = (firstRow / APPLY_ROWS + Math.toIntExact(chunk)) * APPLY_ROWS;
+    int from = Math.max(firstRow, start);
+    int to = Math.min(lastRow, start + APPLY_ROWS);
+    long strip = (long) worker * GROUP * stripRow;
+    int first = Math.min(to, GROUP * Math.ceilDiv(from, GROUP));
+    int last = Math.max(first, GROUP * (to / GROUP));
+    if (from < first) {
+      writeStrip(from, first - from, 0, strip);
+    }
     int whole = columns / TILE;
+    int groups = (last - first) / GROUP;
     for (int t = 0; t < whole; t += APPLY_TILES) {
       int count = Math.min(APPLY_TILES, whole - t);
-      multiplyRows(groups, count, from, t, dw, from * dwRow + t * LINE, dwRow, LINE, scale);
+      multiplyRows(groups, count, first, t, dw, first * dwRow + t * LINE, dwRow, LINE, scale);
     }
-    long strip = (long) worker * GROUP * stripRow;
-    int rest = from + GROUP * groups;
-    if (whole < tiles) {
-      for (int row = from; row < rest; row += GROUP) {
+    if (bias && columns % TILE == 0) {
+      // A tile for one column would cost as much as one for 32.
+      kernels.multiplyAddColumn(
+          groups,
+          kl + kr,
+          coefficients,
+          first / GROUP * coefficientGroup,
+          coefficientGroup,
+          biasColumn,
+          0,
+          db,
+          (long) Float.BYTES * first);
+      kernels.scale(
+          last - first, scale, db, (long) Float.BYTES * first, db, (long) Float.BYTES * first);
+    } else if (whole < tiles) {
+      for (int row = first; row < last; row += GROUP) {
         writeStrip(row, GROUP, whole, strip);
       }
     }
-    if (rest < to) {
-      writeStrip(rest, to - rest, 0, strip);
+    if (last < to) {
+      writeStrip(last, to - last, 0, strip);
     }
   }
 
-  /** Copies up to eight rows of G, from a tile on. */
+  /** Copies rows of G within a group to their places in a strip of eight, from a tile on. */
   private void readStrip(int row, int rows, int firstTile, long strip) {
     int first = firstTile * TILE;
     int width = columns - first;
     for (int r = 0; r < rows; r++) {
-      long to = strip + r * stripRow;
+      long to = strip + (row + r) % GROUP * stripRow;
       kernels.scale(width, 1, dw, (row + r) * dwRow + (long) Float.BYTES * first, strips, to);
       if (bias) {
         float x = db.get(FLOAT, Float.BYTES * ((long) row + r));
@@ -711,14 +731,14 @@ final class LowRankProduct {
     }
   }
 
-  /** Writes up to eight rows from a tile on, through memory that has whole tiles. */
+  /** Writes rows within a group, from a tile on, through memory that has whole tiles. */
   private void writeStrip(int row, int rows, int firstTile, long strip) {
     readStrip(row, rows, firstTile, strip);
     multiplyRows(1, tiles - firstTile, row, firstTile, strips, strip, stripRow, LINE, scale);
     int first = firstTile * TILE;
     int width = columns - first;
     for (int r = 0; r < rows; r++) {
-      long from = strip + r * stripRow;
+      long from = strip + (row + r) % GROUP * stripRow;
       kernels.scale(width, 1, strips, from, dw, (row + r) * dwRow + (long) Float.BYTES * first);
       if (bias) {
         float x = strips.get(FLOAT, from + (long) Float.BYTES * width);
@@ -727,7 +747,7 @@ final class LowRankProduct {
     }
   }
 
-  /** Turns rows of G, from a row and a tile on, into those of P. */
+  /** Turns groups of rows of G, from that of a row and from a tile on, into those of P. */
   private void multiplyRows(
       int groups,
       int count,
@@ -743,9 +763,9 @@ final class LowRankProduct {
         count,
         kl + kr,
         coefficients,
-        row * coefficientRow,
-        coefficientRow,
-        Float.BYTES,
+        row / GROUP * coefficientGroup,
+        coefficientGroup,
+        PACKED,
         xy,
         tile * xyTile,
         LINE,

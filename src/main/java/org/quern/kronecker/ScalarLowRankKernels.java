@@ -199,6 +199,67 @@ final class ScalarLowRankKernels implements LowRankKernels {
       int depth,
       MemorySegment a,
       long aAt,
+      long aGroup,
+      long aStep,
+      MemorySegment b,
+      long bAt,
+      long bStep,
+      long bTile,
+      MemorySegment c,
+      long cAt,
+      long cRow,
+      long cTile,
+      float scale) {
+    for (int g = 0; g < groups; g++) {
+      long at = aAt + g * aGroup;
+      long to = cAt + g * GROUP * cRow;
+      multiplyGroup(
+          tiles, depth, a, at, Float.BYTES, aStep, b, bAt, bStep, bTile, c, to, cRow, cTile, scale);
+    }
+  }
+
+  @Override
+  public void multiplyAddBlock(
+      int groups,
+      int tiles,
+      int depth,
+      MemorySegment block,
+      long blockAt,
+      MemorySegment b,
+      long bAt,
+      long bStep,
+      long bTile,
+      MemorySegment c,
+      long cAt,
+      long cRow,
+      long cTile) {
+    for (int g = 0; g < groups; g++) {
+      long at = blockAt + g * GROUP * BLOCK_ROW;
+      long to = cAt + g * GROUP * cRow;
+      multiplyGroup(
+          tiles,
+          depth,
+          block,
+          at,
+          BLOCK_ROW,
+          Float.BYTES,
+          b,
+          bAt,
+          bStep,
+          bTile,
+          c,
+          to,
+          cRow,
+          cTile,
+          1);
+    }
+  }
+
+  private static void multiplyGroup(
+      int tiles,
+      int depth,
+      MemorySegment a,
+      long aAt,
       long aRow,
       long aStep,
       MemorySegment b,
@@ -210,28 +271,86 @@ final class ScalarLowRankKernels implements LowRankKernels {
       long cRow,
       long cTile,
       float scale) {
-    if (groups == 0 || tiles == 0 || depth == 0) {
+    if (tiles == 0 || depth == 0) {
       return;
     }
     MemorySegment left = NativeViews.base(a);
     MemorySegment right = NativeViews.base(b);
     MemorySegment result = NativeViews.base(c);
-    long rows = (long) GROUP * groups - 1;
-    long from = NativeViews.at(a, aAt, rows * aRow + (depth - 1) * aStep + Float.BYTES);
     long line = (long) Float.BYTES * TILE;
+    long from = NativeViews.at(a, aAt, (GROUP - 1) * aRow + (depth - 1) * aStep + Float.BYTES);
     long with = NativeViews.at(b, bAt, (tiles - 1) * bTile + (depth - 1) * bStep + line);
-    long into = NativeViews.at(c, cAt, rows * cRow + (tiles - 1) * cTile + line);
-    for (int i = 0; i < GROUP * groups; i++) {
+    long into = NativeViews.at(c, cAt, (GROUP - 1) * cRow + (tiles - 1) * cTile + line);
+    for (int i = 0; i < GROUP; i++) {
       for (int j = 0; j < TILE * tiles; j++) {
-        long at = into + i * cRow + j / TILE * cTile + (long) Float.BYTES * (j % TILE);
+        long column = (long) Float.BYTES * (j % TILE);
+        long at = into + i * cRow + j / TILE * cTile + column;
         double sum = result.get(FLOAT, at);
         for (int p = 0; p < depth; p++) {
           sum +=
               (double) left.get(FLOAT, from + i * aRow + p * aStep)
-                  * right.get(
-                      FLOAT, with + j / TILE * bTile + p * bStep + (long) Float.BYTES * (j % TILE));
+                  * right.get(FLOAT, with + j / TILE * bTile + p * bStep + column);
         }
         result.set(FLOAT, at, scale * (float) sum);
+      }
+    }
+  }
+
+  @Override
+  public void multiplyAddColumn(
+      int groups,
+      int depth,
+      MemorySegment a,
+      long aAt,
+      long aGroup,
+      MemorySegment x,
+      long xAt,
+      MemorySegment y,
+      long yAt) {
+    if (groups == 0 || depth == 0) {
+      return;
+    }
+    MemorySegment left = NativeViews.base(a);
+    MemorySegment right = NativeViews.base(x);
+    MemorySegment result = NativeViews.base(y);
+    long column = (long) Float.BYTES * GROUP;
+    long from = NativeViews.at(a, aAt, (groups - 1) * aGroup + depth * column);
+    long with = NativeViews.at(x, xAt, (long) Float.BYTES * depth);
+    long into = NativeViews.at(y, yAt, groups * column);
+    for (int r = 0; r < GROUP * groups; r++) {
+      long at = from + r / GROUP * aGroup + (long) Float.BYTES * (r % GROUP);
+      double sum = result.get(FLOAT, into + (long) Float.BYTES * r);
+      for (int p = 0; p < depth; p++) {
+        sum +=
+            (double) left.get(FLOAT, at + p * column)
+                * right.get(FLOAT, with + (long) Float.BYTES * p);
+      }
+      result.set(FLOAT, into + (long) Float.BYTES * r, (float) sum);
+    }
+  }
+
+  @Override
+  public void pack(
+      int groups,
+      int columns,
+      MemorySegment rows,
+      long rowsAt,
+      long row,
+      MemorySegment out,
+      long outAt,
+      long outGroup) {
+    if (groups == 0 || columns == 0) {
+      return;
+    }
+    MemorySegment from = NativeViews.base(rows);
+    MemorySegment to = NativeViews.base(out);
+    long line = (long) Float.BYTES * columns;
+    long read = NativeViews.at(rows, rowsAt, ((long) GROUP * groups - 1) * row + line);
+    long write = NativeViews.at(out, outAt, (groups - 1) * outGroup + GROUP * line);
+    for (int r = 0; r < GROUP * groups; r++) {
+      for (int j = 0; j < columns; j++) {
+        long at = write + r / GROUP * outGroup + (long) Float.BYTES * (GROUP * j + r % GROUP);
+        to.set(FLOAT, at, from.get(FLOAT, read + r * row + (long) Float.BYTES * j));
       }
     }
   }

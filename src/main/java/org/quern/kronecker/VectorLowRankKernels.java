@@ -33,6 +33,18 @@ final class VectorLowRankKernels implements LowRankKernels {
   private static final ValueLayout.OfFloat FLOAT =
       ValueLayout.JAVA_FLOAT_UNALIGNED.withOrder(ORDER);
 
+  private static final ValueLayout.OfLong PAIR = ValueLayout.JAVA_LONG_UNALIGNED.withOrder(ORDER);
+
+  /** The earlier float of a pair. */
+  private static final long LOW = 0xFFFF_FFFFL;
+
+  /** Bytes of a row of a tile. */
+  private static final long LINE = Float.BYTES * (long) TILE;
+
+  /** Rows of a group in one vector, or in two. */
+  private static final VectorSpecies<Float> EIGHT =
+      LANES >= GROUP ? FloatVector.SPECIES_256 : FloatVector.SPECIES_128;
+
   /** Bytes of one vector. */
   private static final long VECTOR = Float.BYTES * (long) LANES;
 
@@ -570,7 +582,7 @@ final class VectorLowRankKernels implements LowRankKernels {
       int depth,
       MemorySegment a,
       long aAt,
-      long aRow,
+      long aGroup,
       long aStep,
       MemorySegment b,
       long bAt,
@@ -584,32 +596,63 @@ final class VectorLowRankKernels implements LowRankKernels {
     if (groups == 0 || tiles == 0 || depth == 0) {
       return;
     }
-    long rows = (long) GROUP * groups - 1;
-    long line = (long) Float.BYTES * TILE;
-    long from = NativeViews.at(a, aAt, rows * aRow + (depth - 1) * aStep + Float.BYTES);
-    long with = NativeViews.at(b, bAt, (tiles - 1) * bTile + (depth - 1) * bStep + line);
-    long into = NativeViews.at(c, cAt, rows * cRow + (tiles - 1) * cTile + line);
-    for (int i = 0; i <= rows; i += ROWS) {
+    long column = (long) Float.BYTES * GROUP;
+    long from = NativeViews.at(a, aAt, (groups - 1) * aGroup + (depth - 1) * aStep + column);
+    long with = NativeViews.at(b, bAt, (tiles - 1) * bTile + (depth - 1) * bStep + LINE);
+    long into = NativeViews.at(c, cAt, cBytes(groups, tiles, cRow, cTile));
+    for (int g = 0; g < groups; g++) {
       for (int t = 0; t < tiles; t++) {
-        for (long column = 0; column < line; column += ROW_BYTES) {
-          tile(
-              depth,
-              a,
-              from + i * aRow,
-              aRow,
-              aStep,
-              b,
-              with + t * bTile + column,
-              bStep,
-              c,
-              into + i * cRow + t * cTile + column,
-              cRow);
-          if (scale != 1) {
-            scaleTile(scale, c, into + i * cRow + t * cTile + column, cRow);
+        for (int r = 0; r < GROUP; r += ROWS) {
+          for (long part = 0; part < LINE; part += ROW_BYTES) {
+            long left = from + g * aGroup + (long) Float.BYTES * r;
+            long right = with + t * bTile + part;
+            long to = into + (g * GROUP + r) * cRow + t * cTile + part;
+            tile(depth, a, left, aStep, b, right, bStep, c, to, cRow);
+            if (scale != 1) {
+              scaleTile(scale, c, to, cRow);
+            }
           }
         }
       }
     }
+  }
+
+  @Override
+  public void multiplyAddBlock(
+      int groups,
+      int tiles,
+      int depth,
+      MemorySegment block,
+      long blockAt,
+      MemorySegment b,
+      long bAt,
+      long bStep,
+      long bTile,
+      MemorySegment c,
+      long cAt,
+      long cRow,
+      long cTile) {
+    if (groups == 0 || tiles == 0 || depth == 0) {
+      return;
+    }
+    long rows = (long) GROUP * groups - 1;
+    long from = NativeViews.at(block, blockAt, rows * BLOCK_ROW + (long) Float.BYTES * depth);
+    long with = NativeViews.at(b, bAt, (tiles - 1) * bTile + (depth - 1) * bStep + LINE);
+    long into = NativeViews.at(c, cAt, cBytes(groups, tiles, cRow, cTile));
+    for (int i = 0; i <= rows; i += ROWS) {
+      for (int t = 0; t < tiles; t++) {
+        for (long part = 0; part < LINE; part += ROW_BYTES) {
+          long right = with + t * bTile + part;
+          long to = into + i * cRow + t * cTile + part;
+          tileOfBlock(depth, block, from + i * BLOCK_ROW, b, right, bStep, c, to, cRow);
+        }
+      }
+    }
+  }
+
+  /** Bytes from the first element of C to the end of the last. */
+  private static long cBytes(int groups, int tiles, long cRow, long cTile) {
+    return ((long) GROUP * groups - 1) * cRow + (tiles - 1) * cTile + LINE;
   }
 
   /** {@code C += A B} for {@link #ROWS} rows and two vectors of columns, held in registers. */
@@ -617,7 +660,6 @@ final class VectorLowRankKernels implements LowRankKernels {
       int depth,
       MemorySegment aMemory,
       long aAt,
-      long aRow,
       long aStep,
       MemorySegment bMemory,
       long bAt,
@@ -630,17 +672,9 @@ final class VectorLowRankKernels implements LowRankKernels {
     MemorySegment c = NativeViews.base(cMemory);
     // Bounds that the compiler knows spare the loop its checks, as no sum below overflows.
     long a0 = Objects.checkIndex(aAt, FAR);
-    long aStride = Objects.checkIndex(aRow, FAR_ROWS);
     long aNext = Objects.checkIndex(aStep, FAR_ROWS);
     long b0 = Objects.checkIndex(bAt, FAR);
     long bNext = Objects.checkIndex(bStep, FAR_ROWS);
-    long a1 = a0 + aStride;
-    long a2 = a0 + 2 * aStride;
-    long a3 = a0 + 3 * aStride;
-    long a4 = a0 + 4 * aStride;
-    long a5 = a0 + 5 * aStride;
-    long a6 = a0 + 6 * aStride;
-    long a7 = a0 + 7 * aStride;
     FloatVector l0 = FloatVector.fromMemorySegment(SPECIES, c, cAt, ORDER);
     FloatVector r0 = FloatVector.fromMemorySegment(SPECIES, c, cAt + VECTOR, ORDER);
     long at = cAt + cRow;
@@ -675,33 +709,143 @@ final class VectorLowRankKernels implements LowRankKernels {
       r7 = FloatVector.fromMemorySegment(SPECIES, c, at + VECTOR, ORDER);
     }
     for (int p = 0; p < depth; p++) {
-      long step = p * aNext;
+      long step = a0 + p * aNext;
       long row = b0 + p * bNext;
       FloatVector left = FloatVector.fromMemorySegment(SPECIES, b, row, ORDER);
       FloatVector right = FloatVector.fromMemorySegment(SPECIES, b, row + VECTOR, ORDER);
-      FloatVector x = FloatVector.broadcast(SPECIES, a.get(FLOAT, a0 + step));
+      FloatVector x = FloatVector.broadcast(SPECIES, a.get(FLOAT, step));
       l0 = x.fma(left, l0);
       r0 = x.fma(right, r0);
-      x = FloatVector.broadcast(SPECIES, a.get(FLOAT, a1 + step));
+      x = FloatVector.broadcast(SPECIES, a.get(FLOAT, step + 1 * Float.BYTES));
       l1 = x.fma(left, l1);
       r1 = x.fma(right, r1);
-      x = FloatVector.broadcast(SPECIES, a.get(FLOAT, a2 + step));
+      x = FloatVector.broadcast(SPECIES, a.get(FLOAT, step + 2 * Float.BYTES));
       l2 = x.fma(left, l2);
       r2 = x.fma(right, r2);
-      x = FloatVector.broadcast(SPECIES, a.get(FLOAT, a3 + step));
+      x = FloatVector.broadcast(SPECIES, a.get(FLOAT, step + 3 * Float.BYTES));
       l3 = x.fma(left, l3);
       r3 = x.fma(right, r3);
       if (WIDE) {
-        x = FloatVector.broadcast(SPECIES, a.get(FLOAT, a4 + step));
+        x = FloatVector.broadcast(SPECIES, a.get(FLOAT, step + 4 * Float.BYTES));
         l4 = x.fma(left, l4);
         r4 = x.fma(right, r4);
-        x = FloatVector.broadcast(SPECIES, a.get(FLOAT, a5 + step));
+        x = FloatVector.broadcast(SPECIES, a.get(FLOAT, step + 5 * Float.BYTES));
         l5 = x.fma(left, l5);
         r5 = x.fma(right, r5);
-        x = FloatVector.broadcast(SPECIES, a.get(FLOAT, a6 + step));
+        x = FloatVector.broadcast(SPECIES, a.get(FLOAT, step + 6 * Float.BYTES));
         l6 = x.fma(left, l6);
         r6 = x.fma(right, r6);
-        x = FloatVector.broadcast(SPECIES, a.get(FLOAT, a7 + step));
+        x = FloatVector.broadcast(SPECIES, a.get(FLOAT, step + 7 * Float.BYTES));
+        l7 = x.fma(left, l7);
+        r7 = x.fma(right, r7);
+      }
+    }
+    l0.intoMemorySegment(c, cAt, ORDER);
+    r0.intoMemorySegment(c, cAt + VECTOR, ORDER);
+    at = cAt + cRow;
+    l1.intoMemorySegment(c, at, ORDER);
+    r1.intoMemorySegment(c, at + VECTOR, ORDER);
+    at += cRow;
+    l2.intoMemorySegment(c, at, ORDER);
+    r2.intoMemorySegment(c, at + VECTOR, ORDER);
+    at += cRow;
+    l3.intoMemorySegment(c, at, ORDER);
+    r3.intoMemorySegment(c, at + VECTOR, ORDER);
+    if (WIDE) {
+      at += cRow;
+      l4.intoMemorySegment(c, at, ORDER);
+      r4.intoMemorySegment(c, at + VECTOR, ORDER);
+      at += cRow;
+      l5.intoMemorySegment(c, at, ORDER);
+      r5.intoMemorySegment(c, at + VECTOR, ORDER);
+      at += cRow;
+      l6.intoMemorySegment(c, at, ORDER);
+      r6.intoMemorySegment(c, at + VECTOR, ORDER);
+      at += cRow;
+      l7.intoMemorySegment(c, at, ORDER);
+      r7.intoMemorySegment(c, at + VECTOR, ORDER);
+    }
+  }
+
+  /** {@link #tile} for a block, but for where the elements of A are. */
+  private static void tileOfBlock(
+      int depth,
+      MemorySegment aMemory,
+      long aAt,
+      MemorySegment bMemory,
+      long bAt,
+      long bStep,
+      MemorySegment cMemory,
+      long cAt,
+      long cRow) {
+    MemorySegment a = NativeViews.base(aMemory);
+    MemorySegment b = NativeViews.base(bMemory);
+    MemorySegment c = NativeViews.base(cMemory);
+    // Bounds that the compiler knows spare the loop its checks, as no sum below overflows.
+    long a0 = Objects.checkIndex(aAt, FAR);
+    long b0 = Objects.checkIndex(bAt, FAR);
+    long bNext = Objects.checkIndex(bStep, FAR_ROWS);
+    FloatVector l0 = FloatVector.fromMemorySegment(SPECIES, c, cAt, ORDER);
+    FloatVector r0 = FloatVector.fromMemorySegment(SPECIES, c, cAt + VECTOR, ORDER);
+    long at = cAt + cRow;
+    FloatVector l1 = FloatVector.fromMemorySegment(SPECIES, c, at, ORDER);
+    FloatVector r1 = FloatVector.fromMemorySegment(SPECIES, c, at + VECTOR, ORDER);
+    at += cRow;
+    FloatVector l2 = FloatVector.fromMemorySegment(SPECIES, c, at, ORDER);
+    FloatVector r2 = FloatVector.fromMemorySegment(SPECIES, c, at + VECTOR, ORDER);
+    at += cRow;
+    FloatVector l3 = FloatVector.fromMemorySegment(SPECIES, c, at, ORDER);
+    FloatVector r3 = FloatVector.fromMemorySegment(SPECIES, c, at + VECTOR, ORDER);
+    FloatVector l4 = l0;
+    FloatVector r4 = l0;
+    FloatVector l5 = l0;
+    FloatVector r5 = l0;
+    FloatVector l6 = l0;
+    FloatVector r6 = l0;
+    FloatVector l7 = l0;
+    FloatVector r7 = l0;
+    if (WIDE) {
+      at += cRow;
+      l4 = FloatVector.fromMemorySegment(SPECIES, c, at, ORDER);
+      r4 = FloatVector.fromMemorySegment(SPECIES, c, at + VECTOR, ORDER);
+      at += cRow;
+      l5 = FloatVector.fromMemorySegment(SPECIES, c, at, ORDER);
+      r5 = FloatVector.fromMemorySegment(SPECIES, c, at + VECTOR, ORDER);
+      at += cRow;
+      l6 = FloatVector.fromMemorySegment(SPECIES, c, at, ORDER);
+      r6 = FloatVector.fromMemorySegment(SPECIES, c, at + VECTOR, ORDER);
+      at += cRow;
+      l7 = FloatVector.fromMemorySegment(SPECIES, c, at, ORDER);
+      r7 = FloatVector.fromMemorySegment(SPECIES, c, at + VECTOR, ORDER);
+    }
+    for (int p = 0; p < depth; p++) {
+      long step = a0 + (long) Float.BYTES * p;
+      long row = b0 + p * bNext;
+      FloatVector left = FloatVector.fromMemorySegment(SPECIES, b, row, ORDER);
+      FloatVector right = FloatVector.fromMemorySegment(SPECIES, b, row + VECTOR, ORDER);
+      FloatVector x = FloatVector.broadcast(SPECIES, a.get(FLOAT, step));
+      l0 = x.fma(left, l0);
+      r0 = x.fma(right, r0);
+      x = FloatVector.broadcast(SPECIES, a.get(FLOAT, step + 1 * BLOCK_ROW));
+      l1 = x.fma(left, l1);
+      r1 = x.fma(right, r1);
+      x = FloatVector.broadcast(SPECIES, a.get(FLOAT, step + 2 * BLOCK_ROW));
+      l2 = x.fma(left, l2);
+      r2 = x.fma(right, r2);
+      x = FloatVector.broadcast(SPECIES, a.get(FLOAT, step + 3 * BLOCK_ROW));
+      l3 = x.fma(left, l3);
+      r3 = x.fma(right, r3);
+      if (WIDE) {
+        x = FloatVector.broadcast(SPECIES, a.get(FLOAT, step + 4 * BLOCK_ROW));
+        l4 = x.fma(left, l4);
+        r4 = x.fma(right, r4);
+        x = FloatVector.broadcast(SPECIES, a.get(FLOAT, step + 5 * BLOCK_ROW));
+        l5 = x.fma(left, l5);
+        r5 = x.fma(right, r5);
+        x = FloatVector.broadcast(SPECIES, a.get(FLOAT, step + 6 * BLOCK_ROW));
+        l6 = x.fma(left, l6);
+        r6 = x.fma(right, r6);
+        x = FloatVector.broadcast(SPECIES, a.get(FLOAT, step + 7 * BLOCK_ROW));
         l7 = x.fma(left, l7);
         r7 = x.fma(right, r7);
       }
@@ -744,6 +888,126 @@ final class VectorLowRankKernels implements LowRankKernels {
       FloatVector.fromMemorySegment(SPECIES, c, at + VECTOR, ORDER)
           .mul(scale)
           .intoMemorySegment(c, at + VECTOR, ORDER);
+    }
+  }
+
+  @Override
+  public void multiplyAddColumn(
+      int groups,
+      int depth,
+      MemorySegment a,
+      long aAt,
+      long aGroup,
+      MemorySegment x,
+      long xAt,
+      MemorySegment y,
+      long yAt) {
+    if (groups == 0 || depth == 0) {
+      return;
+    }
+    long column = (long) Float.BYTES * GROUP;
+    long from = NativeViews.at(a, aAt, (groups - 1) * aGroup + depth * column);
+    long with = NativeViews.at(x, xAt, (long) Float.BYTES * depth);
+    long into = NativeViews.at(y, yAt, groups * column);
+    for (int g = 0; g < groups; g += 4) {
+      // Four chains hide the latency of one; where there are fewer groups, the last is repeated.
+      int last = groups - 1;
+      for (long part = 0; part < column; part += EIGHT.vectorByteSize()) {
+        column(
+            depth,
+            a,
+            from + part,
+            g * aGroup,
+            Math.min(g + 1, last) * aGroup,
+            Math.min(g + 2, last) * aGroup,
+            Math.min(g + 3, last) * aGroup,
+            x,
+            with,
+            y,
+            into + part,
+            g * column,
+            Math.min(g + 1, last) * column,
+            Math.min(g + 2, last) * column,
+            Math.min(g + 3, last) * column);
+      }
+    }
+  }
+
+  private static void column(
+      int depth,
+      MemorySegment aMemory,
+      long aAt,
+      long a0,
+      long a1,
+      long a2,
+      long a3,
+      MemorySegment xMemory,
+      long xAt,
+      MemorySegment yMemory,
+      long yAt,
+      long y0,
+      long y1,
+      long y2,
+      long y3) {
+    MemorySegment a = NativeViews.base(aMemory);
+    MemorySegment x = NativeViews.base(xMemory);
+    MemorySegment y = NativeViews.base(yMemory);
+    FloatVector s0 = FloatVector.fromMemorySegment(EIGHT, y, yAt + y0, ORDER);
+    FloatVector s1 = FloatVector.fromMemorySegment(EIGHT, y, yAt + y1, ORDER);
+    FloatVector s2 = FloatVector.fromMemorySegment(EIGHT, y, yAt + y2, ORDER);
+    FloatVector s3 = FloatVector.fromMemorySegment(EIGHT, y, yAt + y3, ORDER);
+    for (int p = 0; p < depth; p++) {
+      long at = aAt + (long) Float.BYTES * GROUP * p;
+      FloatVector f = FloatVector.broadcast(EIGHT, x.get(FLOAT, xAt + (long) Float.BYTES * p));
+      s0 = f.fma(FloatVector.fromMemorySegment(EIGHT, a, at + a0, ORDER), s0);
+      s1 = f.fma(FloatVector.fromMemorySegment(EIGHT, a, at + a1, ORDER), s1);
+      s2 = f.fma(FloatVector.fromMemorySegment(EIGHT, a, at + a2, ORDER), s2);
+      s3 = f.fma(FloatVector.fromMemorySegment(EIGHT, a, at + a3, ORDER), s3);
+    }
+    s0.intoMemorySegment(y, yAt + y0, ORDER);
+    s1.intoMemorySegment(y, yAt + y1, ORDER);
+    s2.intoMemorySegment(y, yAt + y2, ORDER);
+    s3.intoMemorySegment(y, yAt + y3, ORDER);
+  }
+
+  @Override
+  public void pack(
+      int groups,
+      int columns,
+      MemorySegment rows,
+      long rowsAt,
+      long row,
+      MemorySegment out,
+      long outAt,
+      long outGroup) {
+    if (groups == 0 || columns == 0) {
+      return;
+    }
+    long line = (long) Float.BYTES * columns;
+    long read = NativeViews.at(rows, rowsAt, ((long) GROUP * groups - 1) * row + line);
+    long write = NativeViews.at(out, outAt, (groups - 1) * outGroup + GROUP * line);
+    for (int g = 0; g < groups; g++) {
+      packGroup(columns, rows, read + g * GROUP * row, row, out, write + g * outGroup);
+    }
+  }
+
+  /** Two rows by two columns at a time: pairs move as one long, half the loads and stores. */
+  private static void packGroup(
+      int columns, MemorySegment rows, long rowsAt, long row, MemorySegment out, long outAt) {
+    MemorySegment from = NativeViews.base(rows);
+    MemorySegment to = NativeViews.base(out);
+    long next = (long) Float.BYTES * GROUP;
+    for (int r = 0; r < GROUP; r += 2) {
+      long first = rowsAt + r * row;
+      long second = first + row;
+      long write = outAt + (long) Float.BYTES * r;
+      for (int j = 0; j < columns; j += 2) {
+        long x = from.get(PAIR, first + (long) Float.BYTES * j);
+        long y = from.get(PAIR, second + (long) Float.BYTES * j);
+        long at = write + j * next;
+        to.set(PAIR, at, (x & LOW) | (y << Float.SIZE));
+        to.set(PAIR, at + next, (x >>> Float.SIZE) | (y & ~LOW));
+      }
     }
   }
 

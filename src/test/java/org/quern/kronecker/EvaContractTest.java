@@ -33,7 +33,7 @@ class EvaContractTest {
       if (bias) {
         a.setDouble(1, in);
       }
-      long stride = in + random.nextInt(4);
+      long stride = (long) in + random.nextInt(4);
       Tensor dw =
           Tensor.of(
               arena.allocate(out * stride * Float.BYTES, Float.BYTES),
