@@ -18,6 +18,7 @@ module org.quern {
   exports org.quern.family;
   exports org.quern.io;
   exports org.quern.kronecker;
+  exports org.quern.kronecker.optim;
   exports org.quern.linalg;
   exports org.quern.prune;
   exports org.quern.prune.lm;
@@ -31,5 +32,6 @@ module org.quern {
   uses org.quern.family.Family;
 
   provides org.quern.family.Family with
+      org.quern.kronecker.KroneckerFamily,
       org.quern.prune.PruneFamily;
 }

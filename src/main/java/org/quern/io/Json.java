@@ -10,6 +10,7 @@ import com.google.gson.Strictness;
 import com.google.gson.stream.JsonReader;
 import com.google.gson.stream.JsonToken;
 import com.google.gson.stream.MalformedJsonException;
+import java.io.ByteArrayInputStream;
 import java.io.EOFException;
 import java.io.IOException;
 import java.io.InputStream;
@@ -47,6 +48,18 @@ public final class Json {
     try (InputStream in = Files.newInputStream(file)) {
       return parse(source, in, reader -> tree(source, reader));
     }
+  }
+
+  /**
+   * Reads a document from a string, as {@link #read(Path)} does from a file.
+   *
+   * @param source what messages name as the place of the text
+   * @throws FormatException where the text is not strict JSON or a number exceeds the range of a
+   *     double
+   */
+  public static JsonElement read(String source, String text) throws IOException {
+    InputStream in = new ByteArrayInputStream(text.getBytes(StandardCharsets.UTF_8));
+    return parse(source, in, reader -> tree(source, reader));
   }
 
   /** Reads a document that must be an object. */

@@ -52,7 +52,8 @@ public abstract class InverseFactor {
    * @param d dimension, at least 1
    * @param storage how J is kept
    * @param rule what a vector does to J; {@link Storage.LowRank} demands {@link UpdateRule#CODE}
-   * @param gamma momentum, in (0, 1]
+   * @param gamma momentum, in (0, 1]; with {@link UpdateRule#CODE} also 0, which forgets J at every
+   *     update
    * @param threads greatest number of threads, at least 1; changes no result
    * @param tier the tier to use, or null for the best
    * @throws IllegalArgumentException where an argument is out of its range, or the storage cannot
@@ -70,15 +71,18 @@ public abstract class InverseFactor {
     if (d < 1) {
       throw new IllegalArgumentException("d: expected at least 1, got " + d);
     }
-    if (!(gamma > 0 && gamma <= 1)) {
+    if (!(gamma > 0 && gamma <= 1) && !(gamma == 0 && rule == UpdateRule.CODE)) {
       throw new IllegalArgumentException("gamma: expected one in (0, 1], got " + gamma);
     }
     if (threads < 1) {
       throw new IllegalArgumentException("threads: expected at least 1, got " + threads);
     }
-    if (storage instanceof Storage.LowRank && rule != UpdateRule.CODE) {
-      throw new IllegalArgumentException(
-          "rule: expected CODE, which alone keeps I - J of low rank, got " + rule);
+    if (storage instanceof Storage.LowRank lowRank) {
+      if (rule != UpdateRule.CODE) {
+        throw new IllegalArgumentException(
+            "rule: expected CODE, which alone keeps I - J of low rank, got " + rule);
+      }
+      return new LowRankFactor(arena, d, lowRank, gamma, tier);
     }
     return new SymmetricFactor(arena, d, storage, rule, gamma, threads, tier);
   }
@@ -88,7 +92,9 @@ public abstract class InverseFactor {
     if (d < 1) {
       throw new IllegalArgumentException("d: expected at least 1, got " + d);
     }
-    return SymmetricFactor.bytesOf(d, storage);
+    return storage instanceof Storage.LowRank lowRank
+        ? LowRankFactor.bytesOf(d, lowRank)
+        : SymmetricFactor.bytesOf(d, storage);
   }
 
   /** The dimension d. */
@@ -128,6 +134,9 @@ public abstract class InverseFactor {
 
   /** Writes J into {@code out}, d x d of F32 or F64. */
   public abstract void toDense(Tensor out);
+
+  /** Writes the diagonal of J into {@code out}, d floats. */
+  public abstract void diagonal(Tensor out);
 
   /** Makes J the symmetric matrix in {@code j}, d x d of F32 or F64. */
   public abstract void fromDense(Tensor j);

@@ -135,9 +135,9 @@ final class SymmetricFactor extends InverseFactor {
     return weights[t];
   }
 
-  /** The vector of a term, d floats, valid until the next update. */
-  MemorySegment pendingVector(int t) {
-    return sweep.work.asSlice(sweep.vector(PENDING + t), (long) d * Float.BYTES);
+  /** Copies the vector of a term, d floats. */
+  void copyPendingVector(int t, MemorySegment out, long offset) {
+    MemorySegment.copy(sweep.work, sweep.vector(PENDING + t), out, offset, (long) d * Float.BYTES);
   }
 
   @Override
@@ -337,6 +337,13 @@ final class SymmetricFactor extends InverseFactor {
   }
 
   @Override
+  public void diagonal(Tensor out) {
+    SymmetricMatrix.checkVector("out", out, d);
+    terms(a());
+    stored.diagonal(out, a() * p, a() * c + b(), pending);
+  }
+
+  @Override
   public void fromDense(Tensor j) {
     SymmetricMatrix.checkDense("j", j, d);
     clear();
@@ -352,7 +359,7 @@ final class SymmetricFactor extends InverseFactor {
     scalars[2] = quadraticForm;
     for (int t = 0; t < pending; t++) {
       long row = (long) d * Float.BYTES;
-      MemorySegment.copy(pendingVector(t), 0, vectors.memory(), t * row, row);
+      copyPendingVector(t, vectors.memory(), t * row);
       scalars[3 + t] = weights[t];
     }
     Map<String, Tensor> state = new LinkedHashMap<>();

@@ -306,6 +306,16 @@ public final class SymmetricMatrix {
     }
   }
 
+  /** Writes the diagonal of {@code p S + c I} and the first terms of the sweep. */
+  void diagonal(Tensor out, double p, double c, int terms) {
+    for (int i = 0; i < SymmetricSweep.blocks(d); i++) {
+      sweep.expand(i, i, p, c, terms);
+      for (int row = i * TILE; row < Math.min(d, (i + 1) * TILE); row++) {
+        out.memory().setAtIndex(JAVA_FLOAT, row, get(row % TILE, row % TILE));
+      }
+    }
+  }
+
   /** Greatest absolute value of an element; NaN where one is NaN. */
   public double maxAbs() {
     return maxAbs(1, 0, 0);

@@ -11,6 +11,7 @@ import jdk.incubator.vector.VectorOperators;
 import jdk.incubator.vector.VectorShuffle;
 import jdk.incubator.vector.VectorSpecies;
 import org.quern.runtime.NativeViews;
+import org.quern.runtime.vector.VectorLanes;
 import org.quern.tensor.DType;
 
 /**
@@ -448,6 +449,6 @@ final class VectorSymmetricKernels implements SymmetricKernels {
       a = FloatVector.fromMemorySegment(F, m, left + 3 * BYTES, ORDER);
       s3 = FloatVector.fromMemorySegment(F, m, right + 3 * BYTES, ORDER).fma(a, s3);
     }
-    return s0.add(s1).add(s2.add(s3)).reduceLanes(VectorOperators.ADD);
+    return VectorLanes.sum(s0.add(s1).add(s2.add(s3)));
   }
 }

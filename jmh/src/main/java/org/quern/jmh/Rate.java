@@ -26,6 +26,10 @@ final class Rate {
         int size = Integer.parseInt(key.params().get("size"));
         yield format(GemmBenchmark.flops(size) / seconds / 1e9, "GFLOP/s");
       }
+      case "KroneckerPreconditionBenchmark" ->
+          method.equals("precondition")
+              ? format(preconditionFlops(key) / seconds / 1e9, "GFLOP/s")
+              : "";
       case "ConversionBenchmark" ->
           format(ConversionBenchmark.ELEMENTS / seconds / 1e9, "G elements/s");
       default -> "";
@@ -50,7 +54,18 @@ final class Rate {
       double share = flops / samples.median() / (FmaPeakBenchmark.FLOPS / peak.median());
       return format(100 * share, "% of FMA peak");
     }
+    boolean precondition = key.benchmark().equals("KroneckerPreconditionBenchmark.precondition");
+    if (precondition && peak != null && key.has("threads", "1")) {
+      double share =
+          preconditionFlops(key) / samples.median() / (FmaPeakBenchmark.FLOPS / peak.median());
+      return format(100 * share, "% of FMA peak");
+    }
     return "";
+  }
+
+  private static long preconditionFlops(Key key) {
+    var factors = KroneckerPreconditionBenchmark.Factors.valueOf(key.params().get("factors"));
+    return KroneckerPreconditionBenchmark.flops(Integer.parseInt(key.params().get("d")), factors);
   }
 
   private static String format(double value, String unit) {

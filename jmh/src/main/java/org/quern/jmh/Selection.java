@@ -7,7 +7,7 @@ import java.util.Map;
 /** A named choice of benchmarks and parameters. */
 enum Selection {
   /** Every benchmark once, for a moment: that it runs, not how fast. */
-  SMOKE(1) {
+  SMOKE(1, true) {
     @Override
     List<Step> steps(int processors) {
       return List.of(
@@ -16,13 +16,14 @@ enum Selection {
           new Step("PruneBenchmark|PrunePolluted|PruneAllocation", pattern("0.5"), 1),
           new Step("PlainPruneBenchmark", pattern("2:4"), 1),
           new Step("ConversionBenchmark", Map.of("type", List.of("BF16")), 1),
-          new Step("Gemm", Map.of("size", List.of("64")), 1));
+          new Step("Gemm", Map.of("size", List.of("64")), 1),
+          new Step("Kronecker", D_SMALL, 1));
     }
   },
   /**
    * The headline figures of pruning and their ceilings, in less than a minute on an idle machine.
    */
-  QUICK(1) {
+  QUICK(1, false) {
     @Override
     List<Step> steps(int processors) {
       List<Step> steps = new ArrayList<>();
@@ -37,7 +38,7 @@ enum Selection {
     }
   },
   /** Everything, in three rounds. */
-  FULL(3) {
+  FULL(3, false) {
     @Override
     List<Step> steps(int processors) {
       List<Step> steps = new ArrayList<>();
@@ -79,22 +80,50 @@ enum Selection {
       }
       steps.add(new Step("PruneAllocation", Map.of(), 1));
       steps.add(new Step("PlainPrune|Conversion", Map.of(), 1));
+      steps.add(new Step("Kronecker", Map.of(), 1));
       if (processors > 1) {
         steps.add(new Step("FmaPeakBenchmark|BandwidthBenchmark", Map.of(), processors));
       }
       return steps;
     }
+  },
+  /** The Kronecker family beside the same operations in PyTorch. */
+  PEERS(1, false) {
+    @Override
+    List<Step> steps(int processors) {
+      List<Step> steps = new ArrayList<>();
+      steps.add(new Step("FmaPeakBenchmark", Map.of(), 1));
+      // A figure and what it is compared with stay neighbours in time.
+      for (String what : List.of("Refresh", "Precondition", "Step")) {
+        steps.add(new Step("Kronecker" + what + "|Torch" + what, Map.of(), 1));
+      }
+      steps.add(new Step("KroneckerLowRank", Map.of(), 1));
+      return steps;
+    }
+  },
+  /** Every benchmark of PyTorch once, for a moment. */
+  PEERS_SMOKE(1, true) {
+    @Override
+    List<Step> steps(int processors) {
+      return List.of(new Step("Torch", D_SMALL, 1));
+    }
   };
 
   private static final List<String> PATTERNS = List.of("0.5", "2:4", "4:8");
+
+  private static final Map<String, List<String>> D_SMALL = Map.of("d", List.of("768"));
 
   /**
    * Times that the whole selection is run; drift of the machine then hits every benchmark alike.
    */
   final int rounds;
 
-  Selection(int rounds) {
+  /** True where each benchmark runs for a moment only, and its figures say nothing. */
+  final boolean smoke;
+
+  Selection(int rounds, boolean smoke) {
     this.rounds = rounds;
+    this.smoke = smoke;
   }
 
   /** What is run in one round, in this order. */

@@ -34,10 +34,13 @@ import org.quern.runtime.Capabilities;
 public final class Summary {
   private static final String USAGE =
       """
-      usage: jmh/run [--smoke | --quick | --full] [DIRECTORY]
+      usage: jmh/run [--smoke | --quick | --full | --peers | --peers-smoke] [DIRECTORY]
         --smoke    every benchmark for a moment, to see that it runs
         --quick    pruning and its ceilings, about a minute (default)
         --full     everything, three rounds
+        --peers    the Kronecker family beside PyTorch, on Linux with an x86-64 processor; the first
+                   run fetches 100 MB from Maven Central and unpacks 400 MB
+        --peers-smoke  every benchmark of PyTorch for a moment
         DIRECTORY  where results.json (JMH's format) and summary.txt go; jmh/target/results by default\
       """;
 
@@ -52,6 +55,8 @@ public final class Summary {
         case "--smoke" -> selection = Selection.SMOKE;
         case "--quick" -> selection = Selection.QUICK;
         case "--full" -> selection = Selection.FULL;
+        case "--peers" -> selection = Selection.PEERS;
+        case "--peers-smoke" -> selection = Selection.PEERS_SMOKE;
         case "--help", "-h" -> {
           System.out.println(USAGE);
           return;
@@ -66,7 +71,7 @@ public final class Summary {
       }
     }
     List<RunResult> results = run(selection);
-    if (selection == Selection.SMOKE) {
+    if (selection.smoke) {
       System.out.println(results.size() + " benchmarks ran");
       return;
     }
@@ -101,7 +106,7 @@ public final class Summary {
         if (step.benchmarks().equals("PruneAllocation")) {
           options.addProfiler(GCProfiler.class);
         }
-        if (selection == Selection.SMOKE) {
+        if (selection.smoke) {
           TimeValue moment = TimeValue.milliseconds(10);
           options.warmupIterations(0).measurementIterations(1).measurementTime(moment);
         }
