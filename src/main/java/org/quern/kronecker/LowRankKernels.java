@@ -189,6 +189,22 @@ interface LowRankKernels {
       long cTile);
 
   /**
+   * {@code y = y + A x} for 8 groups rows, with the bits that {@link #multiplyAdd} gives a column.
+   *
+   * @param depth columns of A, elements of x
+   */
+  void multiplyAddColumn(
+      int groups,
+      int depth,
+      MemorySegment a,
+      long aAt,
+      long aGroup,
+      MemorySegment x,
+      long xAt,
+      MemorySegment y,
+      long yAt);
+
+  /**
    * Writes 8 groups rows as {@link #multiplyAdd} takes A, a column of 8 floats after the other.
    *
    * @param columns an even number

@@ -143,6 +143,9 @@ final class LowRankProduct {
   /** db as the first of 8 rows, packed. */
   private final MemorySegment dbPacked;
 
+  /** Pb. */
+  private final MemorySegment pBias;
+
   private MemorySegment bProducts = MemorySegment.NULL;
   private MemorySegment biasColumn = MemorySegment.NULL;
   private LowRankNorm norm = new LowRankNorm(0, 0);
@@ -189,6 +192,8 @@ final class LowRankProduct {
     this.squares = new double[2 * chunks];
     this.vTile = (long) tiles * TILE * LINE;
     this.uGroup = PACKED * (long) left.panels() * PANEL;
+    long padded = PACKED * Math.ceilDiv(o, GROUP);
+    this.pBias = arena.allocate(bias ? padded : 1, Tensor.ALIGNMENT);
     this.dbPacked = arena.allocate(bias ? PACKED * o : 1, Tensor.ALIGNMENT);
     this.stripRow = tiles * LINE + Float.BYTES * 16;
     this.blocks = arena.allocate(threads * BLOCK_BYTES, Tensor.ALIGNMENT);
@@ -544,7 +549,7 @@ final class LowRankProduct {
         return;
       }
     }
-    pSquareW = explicitSquare(false);
+    pSquareW = explicitSquare();
   }
 
   /** Products of columns of B with one another, and with db. */
@@ -607,21 +612,23 @@ final class LowRankProduct {
 
   /** ||Pb||^2, whose elements are computed as {@link #apply} does it. */
   private double biasSquare() {
-    return explicitSquare(true);
+    takeBiasColumn();
+    int groups = Math.ceilDiv(o, GROUP);
+    kernels.scale(o, 1, db, 0, pBias, 0);
+    kernels.multiplyAddColumn(
+        groups, kl + kr, coefficients, 0, coefficientGroup, biasColumn, 0, pBias, 0);
+    return square(o, pBias, 0);
   }
 
-  /** ||PW||^2, or ||Pb||^2, from its elements as {@link #apply} computes them. */
-  private double explicitSquare(boolean ofBias) {
+  /** ||PW||^2 from its elements as {@link #apply} computes them. */
+  private double explicitSquare() {
     double sum = 0;
-    int first = ofBias ? columns : 0;
-    int firstTile = first / TILE;
     for (int row = 0; row < o; row += GROUP) {
       int rows = Math.min(GROUP, o - row);
-      readStrip(row, rows, firstTile, 0);
-      multiplyRows(1, tiles - firstTile, row, firstTile, strips, 0, stripRow, LINE, 1);
+      readStrip(row, rows, 0, 0);
+      multiplyRows(1, tiles, row, 0, strips, 0, stripRow, LINE, 1);
       for (int r = 0; r < rows; r++) {
-        long at = r * stripRow + (long) Float.BYTES * (first - firstTile * TILE);
-        sum += square(ofBias ? 1 : columns, strips, at);
+        sum += square(columns, strips, r * stripRow);
       }
     }
     return sum;
@@ -686,7 +693,21 @@ final class LowRankProduct {
       int count = Math.min(APPLY_TILES, whole - t);
       multiplyRows(groups, count, first, t, dw, first * dwRow + t * LINE, dwRow, LINE, scale);
     }
-    if (whole < tiles) {
+    if (bias && columns % TILE == 0) {
+      // A tile for one column would cost as much as one for 32.
+      kernels.multiplyAddColumn(
+          groups,
+          kl + kr,
+          coefficients,
+          first / GROUP * coefficientGroup,
+          coefficientGroup,
+          biasColumn,
+          0,
+          db,
+          (long) Float.BYTES * first);
+      kernels.scale(
+          last - first, scale, db, (long) Float.BYTES * first, db, (long) Float.BYTES * first);
+    } else if (whole < tiles) {
       for (int row = first; row < last; row += GROUP) {
         writeStrip(row, GROUP, whole, strip);
       }

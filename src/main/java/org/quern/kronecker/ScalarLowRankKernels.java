@@ -212,7 +212,7 @@ final class ScalarLowRankKernels implements LowRankKernels {
       float scale) {
     for (int g = 0; g < groups; g++) {
       long at = aAt + g * aGroup;
-      long to = cAt + g * GROUP * cRow;
+      long to = cAt + (long) g * GROUP * cRow;
       multiplyGroup(
           tiles, depth, a, at, Float.BYTES, aStep, b, bAt, bStep, bTile, c, to, cRow, cTile, scale);
     }
@@ -234,8 +234,8 @@ final class ScalarLowRankKernels implements LowRankKernels {
       long cRow,
       long cTile) {
     for (int g = 0; g < groups; g++) {
-      long at = blockAt + g * GROUP * BLOCK_ROW;
-      long to = cAt + g * GROUP * cRow;
+      long at = blockAt + (long) g * GROUP * BLOCK_ROW;
+      long to = cAt + (long) g * GROUP * cRow;
       multiplyGroup(
           tiles,
           depth,
@@ -293,6 +293,39 @@ final class ScalarLowRankKernels implements LowRankKernels {
         }
         result.set(FLOAT, at, scale * (float) sum);
       }
+    }
+  }
+
+  @Override
+  public void multiplyAddColumn(
+      int groups,
+      int depth,
+      MemorySegment a,
+      long aAt,
+      long aGroup,
+      MemorySegment x,
+      long xAt,
+      MemorySegment y,
+      long yAt) {
+    if (groups == 0 || depth == 0) {
+      return;
+    }
+    MemorySegment left = NativeViews.base(a);
+    MemorySegment right = NativeViews.base(x);
+    MemorySegment result = NativeViews.base(y);
+    long column = (long) Float.BYTES * GROUP;
+    long from = NativeViews.at(a, aAt, (groups - 1) * aGroup + depth * column);
+    long with = NativeViews.at(x, xAt, (long) Float.BYTES * depth);
+    long into = NativeViews.at(y, yAt, groups * column);
+    for (int r = 0; r < GROUP * groups; r++) {
+      long at = from + r / GROUP * aGroup + (long) Float.BYTES * (r % GROUP);
+      double sum = result.get(FLOAT, into + (long) Float.BYTES * r);
+      for (int p = 0; p < depth; p++) {
+        sum +=
+            (double) left.get(FLOAT, at + p * column)
+                * right.get(FLOAT, with + (long) Float.BYTES * p);
+      }
+      result.set(FLOAT, into + (long) Float.BYTES * r, (float) sum);
     }
   }
 

@@ -41,6 +41,10 @@ final class VectorLowRankKernels implements LowRankKernels {
   /** Bytes of a row of a tile. */
   private static final long LINE = Float.BYTES * (long) TILE;
 
+  /** Rows of a group in one vector, or in two. */
+  private static final VectorSpecies<Float> EIGHT =
+      LANES >= GROUP ? FloatVector.SPECIES_256 : FloatVector.SPECIES_128;
+
   /** Bytes of one vector. */
   private static final long VECTOR = Float.BYTES * (long) LANES;
 
@@ -455,7 +459,7 @@ final class VectorLowRankKernels implements LowRankKernels {
     MemorySegment from = NativeViews.base(work);
     MemorySegment to = NativeViews.base(u);
     for (int j = 0; j < GROUP; j++) {
-      long read = workAt + 2 * j * VECTOR;
+      long read = workAt + 2L * j * VECTOR;
       long write = uAt + j * COLUMN_BYTES;
       FloatVector.fromMemorySegment(SPECIES, from, read, ORDER).intoMemorySegment(to, write, ORDER);
       FloatVector.fromMemorySegment(SPECIES, from, read + VECTOR, ORDER)
@@ -888,6 +892,85 @@ final class VectorLowRankKernels implements LowRankKernels {
   }
 
   @Override
+  public void multiplyAddColumn(
+      int groups,
+      int depth,
+      MemorySegment a,
+      long aAt,
+      long aGroup,
+      MemorySegment x,
+      long xAt,
+      MemorySegment y,
+      long yAt) {
+    if (groups == 0 || depth == 0) {
+      return;
+    }
+    long column = (long) Float.BYTES * GROUP;
+    long from = NativeViews.at(a, aAt, (groups - 1) * aGroup + depth * column);
+    long with = NativeViews.at(x, xAt, (long) Float.BYTES * depth);
+    long into = NativeViews.at(y, yAt, groups * column);
+    for (int g = 0; g < groups; g += 4) {
+      // Four chains hide the latency of one; where there are fewer groups, the last is repeated.
+      int last = groups - 1;
+      for (long part = 0; part < column; part += EIGHT.vectorByteSize()) {
+        column(
+            depth,
+            a,
+            from + part,
+            g * aGroup,
+            Math.min(g + 1, last) * aGroup,
+            Math.min(g + 2, last) * aGroup,
+            Math.min(g + 3, last) * aGroup,
+            x,
+            with,
+            y,
+            into + part,
+            g * column,
+            Math.min(g + 1, last) * column,
+            Math.min(g + 2, last) * column,
+            Math.min(g + 3, last) * column);
+      }
+    }
+  }
+
+  private static void column(
+      int depth,
+      MemorySegment aMemory,
+      long aAt,
+      long a0,
+      long a1,
+      long a2,
+      long a3,
+      MemorySegment xMemory,
+      long xAt,
+      MemorySegment yMemory,
+      long yAt,
+      long y0,
+      long y1,
+      long y2,
+      long y3) {
+    MemorySegment a = NativeViews.base(aMemory);
+    MemorySegment x = NativeViews.base(xMemory);
+    MemorySegment y = NativeViews.base(yMemory);
+    FloatVector s0 = FloatVector.fromMemorySegment(EIGHT, y, yAt + y0, ORDER);
+    FloatVector s1 = FloatVector.fromMemorySegment(EIGHT, y, yAt + y1, ORDER);
+    FloatVector s2 = FloatVector.fromMemorySegment(EIGHT, y, yAt + y2, ORDER);
+    FloatVector s3 = FloatVector.fromMemorySegment(EIGHT, y, yAt + y3, ORDER);
+    for (int p = 0; p < depth; p++) {
+      long at = aAt + (long) Float.BYTES * GROUP * p;
+      FloatVector f = FloatVector.broadcast(EIGHT, x.get(FLOAT, xAt + (long) Float.BYTES * p));
+      s0 = f.fma(FloatVector.fromMemorySegment(EIGHT, a, at + a0, ORDER), s0);
+      s1 = f.fma(FloatVector.fromMemorySegment(EIGHT, a, at + a1, ORDER), s1);
+      s2 = f.fma(FloatVector.fromMemorySegment(EIGHT, a, at + a2, ORDER), s2);
+      s3 = f.fma(FloatVector.fromMemorySegment(EIGHT, a, at + a3, ORDER), s3);
+    }
+    s0.intoMemorySegment(y, yAt + y0, ORDER);
+    s1.intoMemorySegment(y, yAt + y1, ORDER);
+    s2.intoMemorySegment(y, yAt + y2, ORDER);
+    s3.intoMemorySegment(y, yAt + y3, ORDER);
+  }
+
+  @Override
   public void pack(
       int groups,
       int columns,
@@ -904,7 +987,7 @@ final class VectorLowRankKernels implements LowRankKernels {
     long read = NativeViews.at(rows, rowsAt, ((long) GROUP * groups - 1) * row + line);
     long write = NativeViews.at(out, outAt, (groups - 1) * outGroup + GROUP * line);
     for (int g = 0; g < groups; g++) {
-      packGroup(columns, rows, read + g * GROUP * row, row, out, write + g * outGroup);
+      packGroup(columns, rows, read + (long) g * GROUP * row, row, out, write + g * outGroup);
     }
   }
 

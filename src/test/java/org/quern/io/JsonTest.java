@@ -31,6 +31,13 @@ class JsonTest {
   }
 
   @Test
+  void aStringIsReadAsAFileIs() throws IOException {
+    assertEquals("[1,2.5]", Json.read("case", "[1, 2.5]").toString());
+    FormatException e = assertThrows(FormatException.class, () -> Json.read("case", "[1,"));
+    assertTrue(String.valueOf(e.getMessage()).startsWith("case: line 1"), e.getMessage());
+  }
+
+  @Test
   void numbersAreExact() throws IOException {
     assertEquals(Long.MIN_VALUE, read("-9223372036854775808").getAsLong());
     assertEquals("9223372036854775808", read("9223372036854775808").getAsBigInteger().toString());

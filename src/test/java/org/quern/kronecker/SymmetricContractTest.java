@@ -376,11 +376,6 @@ class SymmetricContractTest {
 
   // Recorded cases.
 
-  private static SymmetricFactor factor(
-      Arena arena, int d, Storage storage, UpdateRule rule, double gamma, Tier tier) {
-    return new SymmetricFactor(arena, d, storage, rule, gamma, 1, tier);
-  }
-
   /** The factor after an update, as it is, and as it is once the pass has been made. */
   private static void assertUpdated(
       InverseFactor factor, double[][] want, double tolerance, String what) {
@@ -412,7 +407,7 @@ class SymmetricContractTest {
           String what = tier + " " + storage + " d " + d + " " + rule;
           String key = "d" + d + "." + rule.name().toLowerCase(Locale.ROOT);
           double[][] want = array(file.load(key + ".J", arena));
-          SymmetricFactor factor = factor(arena, d, storage, rule, 0.95, tier);
+          InverseFactor factor = InverseFactor.create(arena, d, storage, rule, 0.95, tier);
           factor.fromDense(file.load("d" + d + ".J", arena));
           double start = max(dense(arena, factor));
           Tensor v = file.load("d" + d + ".v", arena).to(DType.F32, arena);
@@ -444,7 +439,8 @@ class SymmetricContractTest {
           String what = tier + " " + storage + " " + key;
           double[][] want = array(file.load(key + ".J", arena));
           double s = file.load(key + ".s", arena).getDouble(0);
-          SymmetricFactor factor = factor(arena, 12, storage, UpdateRule.CODE, gamma, tier);
+          InverseFactor factor =
+              InverseFactor.create(arena, 12, storage, UpdateRule.CODE, gamma, tier);
           factor.fromDense(file.load("J", arena));
           Tensor v = file.load(key + ".v", arena).to(DType.F32, arena);
           assertEquals(InverseFactor.Outcome.APPLIED, factor.update(v), what);
@@ -473,7 +469,7 @@ class SymmetricContractTest {
         if (rule == UpdateRule.EXACT && unit != 0x1p-24) {
           continue; // It grows as gamma^-t; a 16-bit type has not the digits.
         }
-        InverseFactor factor = factor(arena, 48, storage, rule, 0.95, tier);
+        InverseFactor factor = InverseFactor.create(arena, 48, storage, rule, 0.95, tier);
         for (int t = 0; t < 60; t++) {
           factor.update(vectors.row(t));
           if (t % 10 == 9) {
@@ -510,7 +506,8 @@ class SymmetricContractTest {
         for (String norm : List.of("maxabs", "inf")) {
           double[][] blended = array(file.load("c" + n + "." + norm + ".blend", arena));
           double[][] reset = array(file.load("c" + n + "." + norm + ".reset", arena));
-          InverseFactor factor = factor(arena, d, storage, UpdateRule.CODE, 0.95, tier);
+          InverseFactor factor =
+              InverseFactor.create(arena, d, storage, UpdateRule.CODE, 0.95, tier);
           factor.fromDense(tensor(arena, j));
           double size = 1 + max(j);
           assertEquals(max(j), factor.maxAbs(), unit * size);
@@ -843,11 +840,14 @@ class SymmetricContractTest {
       assertMessage(
           "d: expected at least 1, got 0",
           () -> InverseFactor.create(arena, 0, storage, UpdateRule.CODE, 0.9));
-      for (double gamma : new double[] {0, -0.1, 1.01, Double.NaN}) {
+      for (double gamma : new double[] {-0.1, 1.01, Double.NaN}) {
         assertMessage(
             "gamma: expected one in (0, 1], got " + gamma,
             () -> InverseFactor.create(arena, 2, storage, UpdateRule.CODE, gamma));
       }
+      assertMessage(
+          "gamma: expected one in (0, 1], got 0.0",
+          () -> InverseFactor.create(arena, 2, storage, UpdateRule.EXACT, 0));
       assertMessage(
           "threads: expected at least 1, got 0",
           () -> InverseFactor.create(arena, 2, storage, UpdateRule.CODE, 0.9, 0, null));

@@ -36,8 +36,8 @@ public final class MkorLayer {
   /** Bytes of the rows of G that go through a sweep together: they stay in the caches. */
   private static final int BLOCK_BYTES = 1 << 16;
 
-  /** Least rows of a sweep together: as many as the products need to reuse what they load. */
-  private static final int LEAST_ROWS = 8;
+  /** Rows go through a sweep by multiples of this, as the products take them. */
+  private static final int ROW_GROUP = 8;
 
   /** Rows whose sum is kept in float. */
   private static final int SUM_ROWS = 32;
@@ -66,6 +66,7 @@ public final class MkorLayer {
   private @Nullable ParameterUpdate weightUpdate;
   private @Nullable ParameterUpdate biasUpdate;
   private MemorySegment kept = MemorySegment.NULL;
+  private MemorySegment lanes = MemorySegment.NULL;
   private @Nullable Tensor sumRows;
   private double[] columnSums = {};
   private long count;
@@ -110,7 +111,8 @@ public final class MkorLayer {
     this.preconditioned = layer && settings.isPreconditioned(name);
     this.leftStorage = preconditioned ? settings.storage().apply(outputs()) : null;
     this.rightStorage = preconditioned ? settings.storage().apply(inputs()) : null;
-    int inBlock = Math.max(LEAST_ROWS, BLOCK_BYTES / (Float.BYTES * Math.max(1, columns)));
+    int inBlock = BLOCK_BYTES / (Float.BYTES * Math.max(1, columns));
+    inBlock = Math.max(ROW_GROUP, inBlock / ROW_GROUP * ROW_GROUP);
     this.blockRows =
         (int) Math.max(1, Math.min(Math.min(inBlock, rows), (1 << 28) / Math.max(1, columns)));
     this.observation =
@@ -412,6 +414,7 @@ public final class MkorLayer {
     }
     if (factorArena != null && preconditioned && factors == null) {
       factors = new Factors(factorArena, settings, this, counters);
+      lanes = factorArena.allocate(UpdateKernels.LANES_BYTES, Tensor.ALIGNMENT);
       if (settings.keepsGradient()) {
         kept = factorArena.allocate(4L * blockRows * (columns + 1), Tensor.ALIGNMENT);
       }
@@ -425,6 +428,7 @@ public final class MkorLayer {
   void dropFactors() {
     factors = null;
     kept = MemorySegment.NULL;
+    lanes = MemorySegment.NULL;
     sumRows = null;
     observation.clear();
   }
@@ -663,7 +667,7 @@ public final class MkorLayer {
 
   private void finishRun(MemorySegment g, long gAt, long keptAt, int n) {
     if (settings.keepsGradient()) {
-      kernels.dots(g, gAt, kept, keptAt, n, sums);
+      kernels.dots(g, gAt, kept, keptAt, n, lanes, sums);
     }
     if (onP != 1 || onG != 0) {
       kernels.mix(onP, g, gAt, onG, kept, keptAt, n);
@@ -697,7 +701,7 @@ public final class MkorLayer {
       if (row % SUM_ROWS == 0) {
         flush(sum);
       }
-      double total = kernels.addRow(gradient.memory(), at(gradient, row), sum, 0, columns);
+      double total = kernels.addRow(gradient.memory(), at(gradient, row), sum, 0, columns, lanes);
       if (givenBiasGradient != null) {
         float last = givenBiasGradient.memory().get(F32, 4L * row);
         biasSum += last;

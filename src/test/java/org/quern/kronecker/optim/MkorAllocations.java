@@ -29,18 +29,27 @@ final class MkorAllocations {
     return Storage.symmetricTiles();
   }
 
-  /** Prints the least of many rounds: interpreted Vector API code allocates. */
+  /**
+   * Prints the least of many rounds of the run that the property names: interpreted Vector API code
+   * allocates.
+   */
   public static void main(String[] args) {
+    String run = System.getProperty("quern.test.run");
     measure(
-        "lowRank",
-        builder().storage(Storage.lowRank(8, Double.POSITIVE_INFINITY)).backEnd(new Adam()));
-    measure("dense", builder().backEnd(new Sgd(0.9)).microBatches(2, Accumulation.SUM));
-    measure("lamb", builder().backEnd(new Lamb(0.01)).measureCosine(true).damping(0.1));
-    measure("clipped", builder().klClip(1e-3).gradientMeans(true).vectorMean(flat -> {}));
-    measure("exchanged", builder().vectorMean(flat -> {}).switchPolicy(new KneePoint()));
+        switch (run) {
+          case "lowRank" ->
+              builder()
+                  .storage(Storage.lowRank(8, Double.POSITIVE_INFINITY))
+                  .backEnd(new Adam())
+                  .switchPolicy(new KneePoint());
+          case "mixed" -> builder().backEnd(new Sgd(0.9)).vectorMean(flat -> {});
+          case "lamb" -> builder().backEnd(new Lamb(0.01)).measureCosine(true).damping(0.1);
+          case "means" -> builder().klClip(1e-3).gradientMeans(true);
+          default -> throw new IllegalArgumentException(run);
+        });
   }
 
-  private static void measure(String name, MkorBuilder builder) {
+  private static void measure(MkorBuilder builder) {
     ThreadMXBean threads = (ThreadMXBean) ManagementFactory.getThreadMXBean();
     try (Arena arena = Arena.ofShared();
         Mkor mkor = builder.build()) {
@@ -64,7 +73,7 @@ final class MkorAllocations {
         }
         least = Math.min(least, threads.getCurrentThreadAllocatedBytes() - before);
       }
-      System.out.println(name + "=" + least / STEPS);
+      System.out.println("bytes=" + least / STEPS);
     }
   }
 
