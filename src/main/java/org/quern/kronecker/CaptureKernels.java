@@ -38,4 +38,13 @@ interface CaptureKernels {
       double[] sums,
       int at,
       MemorySegment scratch);
+
+  /**
+   * Greatest absolute value of rows; NaN where one is NaN.
+   *
+   * @param x rows of F32, F16 or BF16
+   * @param offset of the first row, in bytes
+   * @param stride bytes from row to row
+   */
+  float magnitude(MemorySegment x, long offset, long stride, DType type, long rows, int columns);
 }

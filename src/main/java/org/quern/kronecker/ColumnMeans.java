@@ -131,6 +131,21 @@ public final class ColumnMeans {
         scratch[worker]);
   }
 
+  /**
+   * Adds finished sums.
+   *
+   * @param more one for each column
+   * @param count rows that they are the sums of
+   * @param limit of every row; acts on the sums where they are those of one row
+   */
+  void add(double[] more, long count, double limit) {
+    for (int j = 0; j < columns; j++) {
+      double value = more[j];
+      sums[j] += count > 1 ? value : value > limit ? limit : value < -limit ? -limit : value;
+    }
+    count(count, limit);
+  }
+
   /** A column of ones takes the limit like any other. */
   private void count(long more, double limit) {
     ones += more * Math.min(1, limit);

@@ -81,8 +81,8 @@ public final class EvaLayer {
    * @throws IllegalArgumentException where a type or length is not as described
    */
   public boolean observe(Tensor newA, Tensor newG) {
-    requireFloats("a", newA, a.length);
-    requireFloats("g", newG, out);
+    requireVector("a", newA, a.length);
+    requireVector("g", newG, out);
     if (!isFinite(newA) || !isFinite(newG)) {
       return false;
     }
@@ -97,11 +97,15 @@ public final class EvaLayer {
     return true;
   }
 
-  private void requireFloats(String argument, Tensor tensor, long... shape) {
-    if (tensor.type() != DType.F32 || !Arrays.equals(tensor.shape(), shape)) {
-      throw new IllegalArgumentException(
-          argument + " of " + name + ": expected F32" + Arrays.toString(shape) + ", got " + tensor);
+  private void requireVector(String argument, Tensor tensor, int length) {
+    if (tensor.type() != DType.F32 || tensor.rank() != 1 || tensor.dim(0) != length) {
+      throw mismatch(argument, "F32[" + length + "]", tensor);
     }
+  }
+
+  private IllegalArgumentException mismatch(String argument, String expected, Object got) {
+    return new IllegalArgumentException(
+        argument + " of " + name + ": expected " + expected + ", got " + got);
   }
 
   private static float get(Tensor vector, int j) {
@@ -184,16 +188,17 @@ public final class EvaLayer {
   }
 
   private void check(Tensor dw, @Nullable Tensor db) {
-    requireFloats("dw", dw, out, in);
+    if (dw.type() != DType.F32 || dw.rank() != 2 || dw.dim(0) != out || dw.dim(1) != in) {
+      throw mismatch("dw", "F32[" + out + ", " + in + "]", dw);
+    }
     if (db == null && bias) {
-      throw new IllegalArgumentException("db of " + name + ": expected F32[" + out + "], got null");
+      throw mismatch("db", "F32[" + out + "]", "null");
+    }
+    if (db != null && !bias) {
+      throw mismatch("db", "null without a bias", db);
     }
     if (db != null) {
-      if (!bias) {
-        throw new IllegalArgumentException(
-            "db of " + name + ": expected null without a bias, got " + db);
-      }
-      requireFloats("db", db, out);
+      requireVector("db", db, out);
     }
   }
 
@@ -206,15 +211,25 @@ public final class EvaLayer {
     return squares;
   }
 
+  // With G = rho g a' + E, E orthogonal to g a', all terms are positive: damping P = E + along g
+  // a'.
+
+  private double orthogonalSquares() {
+    return norms > 0 ? Math.max(0, squares - product / norms * product) : squares;
+  }
+
+  private double along() {
+    return norms > 0 ? product / norms * (damping / (norms + damping)) : 0;
+  }
+
   /** ||P||^2. */
   double resultSquares() {
-    return Math.max(0, squares - 2 * weight * product + weight * weight * norms)
-        / (damping * damping);
+    return (orthogonalSquares() + along() * along() * norms) / (damping * damping);
   }
 
   /** The inner product of P and G. */
   double product() {
-    return Math.max(0, squares - weight * product) / damping;
+    return (orthogonalSquares() + product * along()) / damping;
   }
 
   /**

@@ -13,13 +13,11 @@ final class EvaReplayer {
 
   private final GoldenCase golden;
   private final Tier tier;
-  private final Arena arena;
   private final Tally tally;
 
-  EvaReplayer(GoldenCase golden, Tier tier, Arena arena, Tally tally) {
+  EvaReplayer(GoldenCase golden, Tier tier, Tally tally) {
     this.golden = golden;
     this.tier = tier;
-    this.arena = arena;
     this.tally = tally;
   }
 

@@ -47,7 +47,7 @@ final class KroneckerReplayer {
       case "stabiliser" -> kernels.stabiliser();
       case "precondition" -> kernels.precondition();
       case "lowrank_gradient" -> kernels.lowRankGradient();
-      case "eva_trajectory" -> new EvaReplayer(golden, replay.tier(), arena, tally).run();
+      case "eva_trajectory" -> new EvaReplayer(golden, replay.tier(), tally).run();
       case "trajectory", "gradmean_trajectory" ->
           new TrajectoryReplayer(golden, replay.tier(), tally).run();
       default -> {

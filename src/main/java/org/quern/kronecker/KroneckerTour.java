@@ -139,18 +139,18 @@ final class KroneckerTour {
     boolean repeated = true;
     for (int repeat = 0; repeat < REPEATS; repeat++) {
       TrainingRun.Result again = TrainingRun.train(images, contender, rate, steps, context.tier());
-      repeated &= Arrays.equals(again.losses(), found.losses());
-      Arrays.setAll(seconds, step -> Math.min(seconds[step], again.seconds()[step]));
+      repeated &= again.repeats(found);
+      Arrays.setAll(seconds, step -> Math.min(seconds[step], again.seconds(step)));
       context.progress().report(STEP, done.incrementAndGet(), UNITS);
     }
     double deviation = 0;
     for (int step = 0; step < ORACLE_STEPS; step++) {
-      double wanted = oracle.losses()[step];
-      double difference = Math.abs(found.losses()[step] - wanted) / wanted;
+      double wanted = oracle.loss(step);
+      double difference = Math.abs(found.loss(step) - wanted) / wanted;
       // A NaN is kept.
       deviation = difference <= deviation ? deviation : difference;
     }
-    TrainingRun.Result timed = new TrainingRun.Result(found.losses(), seconds, found.accuracy());
+    TrainingRun.Result timed = found.timed(seconds);
     return new Entry(contender, rate, timed, repeated, deviation);
   }
 
@@ -170,13 +170,13 @@ final class KroneckerTour {
 
   private TourRow row(Entry entry, Entry descent) {
     TrainingRun.Result result = entry.result();
-    boolean plain = entry == descent;
+    boolean plain = entry.contender() == Contender.SGD;
     int reached = reaches(result, end(descent.result()));
     boolean reaches = reached < steps;
     boolean sound =
         entry.repeated()
             && entry.deviation() <= TOLERANCE
-            && end(result) < result.losses()[0]
+            && end(result) < result.loss(0)
             && (!entry.contender().isMkor() || reached < steps - 1);
     String widths =
         Arrays.stream(TrainingRun.WIDTHS)
@@ -189,7 +189,7 @@ final class KroneckerTour {
             widths,
             entry.contender().label,
             entry.rate(),
-            result.losses()[0],
+            result.loss(0),
             end(result),
             steps);
     String check =

@@ -2,13 +2,11 @@ package org.quern.kronecker;
 
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
 import java.lang.ref.Reference;
 import java.util.Arrays;
 import org.jspecify.annotations.Nullable;
 import org.quern.runtime.Parallel;
 import org.quern.runtime.Tier;
-import org.quern.tensor.DType;
 import org.quern.tensor.Tensor;
 
 /**
@@ -24,11 +22,13 @@ import org.quern.tensor.Tensor;
  * adds its own border rows and columns: O(C H W + C k^2 (H + W)) additions for stride 1 where
  * unfolding takes O(C k^2 S); with a stride the same for every phase. Nothing is subtracted.
  *
- * <p>Every sample gives one row, which {@link #add} hands to {@link ColumnMeans}: its limit acts on
- * the mean of a sample, as in the released program. With {@link Window#point()} in both dimensions
- * the same takes the output gradients, whose rows are their means over the positions. Sums are in
- * binary64, a mean is rounded to binary32 once. The result does not depend on the number of
- * threads. Allocates nothing per call on one thread. Serves one call at a time.
+ * <p>The limit of {@link #add} acts on the mean of a sample, as in the released program. Where no
+ * element exceeds it, neither does a mean, and all samples of a batch are summed before the
+ * positions are. With {@link Window#point()} in both dimensions the same takes the output
+ * gradients, whose rows are their means over the positions.
+ *
+ * <p>Sums are in binary64. The result does not depend on the number of threads. Allocates nothing
+ * per call on one thread once it has seen its largest input. Serves one call at a time.
  */
 public final class PatchMeans {
   private final CaptureKernels kernels;
@@ -38,12 +38,17 @@ public final class PatchMeans {
   private final Window horizontal;
   private final Taps rows;
   private final Taps columns;
-  private final Tensor means;
+  private final double[] means;
   private final MemorySegment[] scratch;
-  private final double[][] cores;
+
+  /** By worker: the sum over the samples of a plane. */
+  private final double[][] planes;
 
   /** By worker, two rows of sums: the core that positions share, and the sums of one position. */
   private final double[][] work;
+
+  /** By worker and phase: the sum over a core. */
+  private final double[][] cores;
 
   private PatchMeans(
       Arena arena,
@@ -59,10 +64,11 @@ public final class PatchMeans {
     this.horizontal = horizontal;
     this.rows = new Taps(vertical);
     this.columns = new Taps(horizontal);
-    this.means = Tensor.allocate(arena, DType.F32, 1, patch(channels, vertical, horizontal));
+    this.means = new double[patch(channels, vertical, horizontal)];
     int workers = Math.min(threads, channels);
     this.scratch = new MemorySegment[workers];
     this.cores = new double[workers][horizontal.stride()];
+    this.planes = new double[workers][0];
     this.work = new double[workers][0];
     for (int i = 0; i < workers; i++) {
       scratch[i] = arena.allocate(kernels.scratchBytes(), Tensor.ALIGNMENT);
@@ -111,7 +117,7 @@ public final class PatchMeans {
 
   /** Entries of a patch: channels times kernel height times kernel width. */
   public int columns() {
-    return Math.toIntExact(means.dim(1));
+    return means.length;
   }
 
   /**
@@ -136,11 +142,18 @@ public final class PatchMeans {
     }
     long outputs = outputs("height", x.dim(2), vertical);
     outputs = Math.multiplyExact(outputs, outputs("width", x.dim(3), horizontal));
-    prepare(Math.toIntExact(x.dim(2)), Math.toIntExact(x.dim(3)));
+    int height = Math.toIntExact(x.dim(2));
+    int width = Math.toIntExact(x.dim(3));
+    prepare(height, width);
     try {
-      for (long sample = 0; sample < x.dim(0); sample++) {
-        addSample(x, sample, outputs);
-        target.add(means, limit);
+      if (x.dim(0) > 0 && isWithin(x, height, width, limit)) {
+        addSamples(x, 0, x.dim(0), outputs);
+        target.add(means, x.dim(0), limit);
+      } else {
+        for (long sample = 0; sample < x.dim(0); sample++) {
+          addSamples(x, sample, 1, outputs);
+          target.add(means, 1, limit);
+        }
       }
     } finally {
       Reference.reachabilityFence(x);
@@ -159,51 +172,83 @@ public final class PatchMeans {
   private void prepare(int height, int width) {
     rows.prepare(height);
     columns.prepare(width);
-    if (work[0].length < 2 * width) {
-      for (int i = 0; i < work.length; i++) {
+    int plane = Math.multiplyExact(height, width);
+    for (int i = 0; i < work.length; i++) {
+      if (planes[i].length < plane) {
+        planes[i] = new double[plane];
+      }
+      if (work[i].length < 2 * width) {
         work[i] = new double[2 * width];
       }
     }
   }
 
-  private void addSample(Tensor x, long sample, long outputs) {
+  /** True where no element exceeds the limit. */
+  private boolean isWithin(Tensor x, int height, int width, double limit) {
+    if (limit == Double.POSITIVE_INFINITY) {
+      return true;
+    }
+    boolean whole = x.isContiguous();
+    int run = whole ? height * width : width;
+    long stride = (whole ? run : x.rowStride()) * x.type().bytes();
+    long count = x.dim(0) * channels * (whole ? 1 : height);
+    return kernels.magnitude(x.hostMemory(), 0, stride, x.type(), count, run) <= (float) limit;
+  }
+
+  /** The sums over samples of their means. */
+  private void addSamples(Tensor x, long sample, long samples, long outputs) {
     if (scratch.length == 1) {
-      addChannels(x, sample, 0, channels, outputs, 0);
+      addChannels(x, sample, samples, 0, channels, outputs, 0);
     } else {
       Parallel.forRanges(
           channels,
           Math.ceilDiv(channels, 4 * scratch.length),
           threads,
-          (from, to, worker) -> addChannels(x, sample, (int) from, (int) to, outputs, worker));
+          (from, to, worker) ->
+              addChannels(x, sample, samples, (int) from, (int) to, outputs, worker));
     }
   }
 
-  private void addChannels(Tensor x, long sample, int from, int to, long outputs, int worker) {
-    MemorySegment memory = x.hostMemory();
-    long stride = x.rowStride() * x.type().bytes();
+  private void addChannels(
+      Tensor x, long sample, long samples, int from, int to, long outputs, int worker) {
     int width = (int) x.dim(3);
     for (int channel = from; channel < to; channel++) {
-      long plane = (sample * channels + channel) * x.dim(2) * stride;
+      sumPlanes(x, sample, samples, channel, worker);
       for (int q = 0; q < rows.stride(); q++) {
-        addPhase(memory, plane, stride, x.type(), width, channel, q, outputs, worker);
+        addPhase(planes[worker], width, channel, q, outputs, worker);
       }
     }
   }
 
+  /** The sum over the samples of the plane of a channel. */
+  private void sumPlanes(Tensor x, long sample, long samples, int channel, int worker) {
+    int height = (int) x.dim(2);
+    int width = (int) x.dim(3);
+    boolean whole = x.isContiguous();
+    int run = whole ? height * width : width;
+    long row = x.rowStride() * x.type().bytes();
+    long plane = height * row;
+    Arrays.fill(planes[worker], 0, height * width, 0);
+    for (int y = 0; y < (whole ? Math.min(1, height) : height); y++) {
+      kernels.addRows(
+          x.hostMemory(),
+          (sample * channels + channel) * plane + y * row,
+          channels * plane,
+          x.type(),
+          samples,
+          run,
+          Float.POSITIVE_INFINITY,
+          planes[worker],
+          y * width,
+          scratch[worker]);
+    }
+  }
+
   /** The rows of the kernel whose elements lie in rows of phase q. */
-  private void addPhase(
-      MemorySegment x,
-      long plane,
-      long stride,
-      DType type,
-      int width,
-      int channel,
-      int q,
-      long outputs,
-      int worker) {
+  private void addPhase(double[] plane, int width, int channel, int q, long outputs, int worker) {
     double[] sums = work[worker];
     Arrays.fill(sums, 0, width, 0);
-    add(x, plane, stride, type, width, rows.coreFirst[q], rows.coreCount[q], sums, 0, worker);
+    add(plane, width, rows.coreFirst[q], rows.coreCount[q], sums, 0);
     for (int ki = 0; ki < rows.kernel(); ki++) {
       if (rows.phase[ki] != q) {
         continue;
@@ -216,38 +261,20 @@ public final class PatchMeans {
         } else {
           Arrays.fill(sums, width, 2 * width, 0);
         }
-        int low = rows.lowFirst[ki];
-        int high = rows.highFirst[ki];
-        add(x, plane, stride, type, width, low, rows.lowCount[ki], sums, width, worker);
-        add(x, plane, stride, type, width, high, rows.highCount[ki], sums, width, worker);
+        add(plane, width, rows.lowFirst[ki], rows.lowCount[ki], sums, width);
+        add(plane, width, rows.highFirst[ki], rows.highCount[ki], sums, width);
       }
       writeRow(sums, from, cores[worker], outputs, channel * rows.kernel() + ki);
     }
   }
 
-  private void add(
-      MemorySegment x,
-      long plane,
-      long stride,
-      DType type,
-      int width,
-      int first,
-      int count,
-      double[] sums,
-      int at,
-      int worker) {
-    if (count > 0) {
-      kernels.addRows(
-          x,
-          plane + first * stride,
-          stride * rows.stride(),
-          type,
-          count,
-          width,
-          Float.POSITIVE_INFINITY,
-          sums,
-          at,
-          scratch[worker]);
+  /** Adds rows of a plane, one stride apart. */
+  private void add(double[] plane, int width, int first, int count, double[] sums, int at) {
+    for (int m = 0; m < count; m++) {
+      int row = (first + m * rows.stride()) * width;
+      for (int j = 0; j < width; j++) {
+        sums[at + j] += plane[row + j];
+      }
     }
   }
 
@@ -257,14 +284,12 @@ public final class PatchMeans {
     for (int q = 0; q < step; q++) {
       core[q] = sum(sums, at + columns.coreFirst[q], columns.coreCount[q], step);
     }
-    MemorySegment out = means.memory();
     for (int kj = 0; kj < columns.kernel(); kj++) {
       double total =
           (columns.core[kj] ? core[columns.phase[kj]] : 0)
               + sum(sums, at + columns.lowFirst[kj], columns.lowCount[kj], step)
               + sum(sums, at + columns.highFirst[kj], columns.highCount[kj], step);
-      long to = ((long) row * columns.kernel() + kj) * Float.BYTES;
-      out.set(ValueLayout.JAVA_FLOAT, to, (float) (total / outputs));
+      means[row * columns.kernel() + kj] = total / outputs;
     }
   }
 

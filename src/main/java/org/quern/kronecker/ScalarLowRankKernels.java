@@ -212,7 +212,7 @@ final class ScalarLowRankKernels implements LowRankKernels {
       float scale) {
     for (int g = 0; g < groups; g++) {
       long at = aAt + g * aGroup;
-      long to = cAt + g * GROUP * cRow;
+      long to = cAt + (long) g * GROUP * cRow;
       multiplyGroup(
           tiles, depth, a, at, Float.BYTES, aStep, b, bAt, bStep, bTile, c, to, cRow, cTile, scale);
     }
@@ -234,8 +234,8 @@ final class ScalarLowRankKernels implements LowRankKernels {
       long cRow,
       long cTile) {
     for (int g = 0; g < groups; g++) {
-      long at = blockAt + g * GROUP * BLOCK_ROW;
-      long to = cAt + g * GROUP * cRow;
+      long at = blockAt + (long) g * GROUP * BLOCK_ROW;
+      long to = cAt + (long) g * GROUP * cRow;
       multiplyGroup(
           tiles,
           depth,

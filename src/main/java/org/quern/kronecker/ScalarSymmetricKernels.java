@@ -5,6 +5,7 @@ import static java.lang.foreign.ValueLayout.JAVA_FLOAT_UNALIGNED;
 
 import java.lang.foreign.MemorySegment;
 import org.quern.runtime.NativeViews;
+import org.quern.tensor.DType;
 
 /** The formulas as written, sums in double: the oracle that every other tier is tested against. */
 final class ScalarSymmetricKernels implements SymmetricKernels {
@@ -33,6 +34,11 @@ final class ScalarSymmetricKernels implements SymmetricKernels {
   private static void add(MemorySegment memory, long offset, long index, double value) {
     long at = offset + Double.BYTES * index;
     memory.set(JAVA_DOUBLE_UNALIGNED, at, memory.get(JAVA_DOUBLE_UNALIGNED, at) + value);
+  }
+
+  @Override
+  public boolean takes(DType type) {
+    return type == DType.F32;
   }
 
   @Override
@@ -65,6 +71,7 @@ final class ScalarSymmetricKernels implements SymmetricKernels {
 
   @Override
   public void multiply(
+      DType type,
       MemorySegment matrix,
       long tile,
       long stride,
@@ -91,6 +98,7 @@ final class ScalarSymmetricKernels implements SymmetricKernels {
 
   @Override
   public void addAndMultiply(
+      DType type,
       MemorySegment matrix,
       long tile,
       long stride,
@@ -104,7 +112,7 @@ final class ScalarSymmetricKernels implements SymmetricKernels {
       long sums,
       long partials) {
     update(matrix, tile, stride, step, count, 1, 1, work, signed, plain, 0);
-    multiply(matrix, tile, stride, step, count, work, rows, columns, sums, partials);
+    multiply(type, matrix, tile, stride, step, count, work, rows, columns, sums, partials);
   }
 
   @Override
@@ -145,6 +153,14 @@ final class ScalarSymmetricKernels implements SymmetricKernels {
       max = Math.max(max, Float.floatToRawIntBits(at(m, x, i)) & Integer.MAX_VALUE);
     }
     return max;
+  }
+
+  @Override
+  public void absolute(MemorySegment work, long x, int n) {
+    MemorySegment m = NativeViews.base(work);
+    for (int i = 0; i < n; i++) {
+      set(m, x, i, Math.abs(at(m, x, i)));
+    }
   }
 
   @Override

@@ -1,10 +1,11 @@
 package org.quern.kronecker;
 
 import java.lang.foreign.MemorySegment;
+import org.quern.tensor.DType;
 
 /**
  * Work on a run of square tiles of a symmetric matrix that lie side by side, {@link #TILE} x {@link
- * #TILE} floats each, whose rows are {@code stride} floats apart and the tiles {@code step} floats;
+ * #TILE} elements each, whose rows are {@code stride} elements apart and the tiles {@code step};
  * and on vectors of whole tiles:
  *
  * <pre>{@code
@@ -39,9 +40,15 @@ interface SymmetricKernels {
   int partialBytes();
 
   /**
-   * Updates tiles.
+   * True where {@link #multiply} and {@link #addAndMultiply} work on tiles of this type; on F32 all
+   * methods do.
+   */
+  boolean takes(DType type);
+
+  /**
+   * Updates tiles of F32.
    *
-   * @param step floats between the tiles
+   * @param step elements between the tiles
    * @param count number of tiles
    * @param terms number of terms, at least 0
    * @param signed where the rows' part of the first zs is
@@ -64,12 +71,14 @@ interface SymmetricKernels {
   /**
    * Multiplies tiles.
    *
+   * @param type element type of the tiles
    * @param rows where the rows' part of v is
    * @param columns where the columns' part of v is
    * @param sums where the columns' part of the sums is
    * @param partials where the partial sums of the rows are
    */
   void multiply(
+      DType type,
       MemorySegment matrix,
       long tile,
       long stride,
@@ -83,6 +92,7 @@ interface SymmetricKernels {
 
   /** Adds one term to tiles and multiplies what they now hold, in one pass. */
   void addAndMultiply(
+      DType type,
       MemorySegment matrix,
       long tile,
       long stride,
@@ -107,6 +117,9 @@ interface SymmetricKernels {
 
   /** The greatest of n bit patterns without their signs: at least that of infinity for a NaN. */
   int magnitude(MemorySegment work, long x, int n);
+
+  /** {@code x = |x|}. */
+  void absolute(MemorySegment work, long x, int n);
 
   /** {@code y = a x}; y may be x. */
   void scale(MemorySegment work, float a, long x, long y, int n);

@@ -230,6 +230,12 @@ public final class SymmetricMatrix {
     checkFinite("c", c);
     checkFinite("q", q);
     sweep.load(Y, y);
+    for (int i = 0; i < d; i++) {
+      long at = sweep.vector(Y) + (long) Float.BYTES * i;
+      if (Float.isNaN(sweep.work.get(JAVA_FLOAT, at))) {
+        sweep.work.set(JAVA_FLOAT, at, Float.NaN); // without a payload, which rounding could lose
+      }
+    }
     sweep.term(0, q, Y);
   }
 
@@ -335,29 +341,8 @@ public final class SymmetricMatrix {
 
   /** As {@link #infinityNorm()}, of {@code p S + c I} and the first terms of the sweep. */
   double infinityNorm(double p, double c, int terms) {
-    MemorySegment sums = sweep.work.asSlice(sweep.sums(), (long) d * Double.BYTES);
-    sums.fill((byte) 0);
-    for (int i = 0; i < SymmetricSweep.blocks(d); i++) {
-      for (int j = 0; j <= i; j++) {
-        sweep.expand(i, j, p, c, terms);
-        for (int row = i * TILE; row < Math.min(d, (i + 1) * TILE); row++) {
-          double sum = 0;
-          for (int column = j * TILE; column < Math.min(d, (j + 1) * TILE); column++) {
-            double value = Math.abs(get(row % TILE, column % TILE));
-            sum += value;
-            if (i != j) {
-              sums.setAtIndex(JAVA_DOUBLE, column, sums.getAtIndex(JAVA_DOUBLE, column) + value);
-            }
-          }
-          sums.setAtIndex(JAVA_DOUBLE, row, sums.getAtIndex(JAVA_DOUBLE, row) + sum);
-        }
-      }
-    }
-    double max = 0;
-    for (int row = 0; row < d; row++) {
-      max = Math.max(max, sums.getAtIndex(JAVA_DOUBLE, row));
-    }
-    return max;
+    sweep.rowSums(p, c, terms, V, W);
+    return Float.intBitsToFloat(sweep.kernels.magnitude(sweep.work, sweep.at(W), sweep.padded));
   }
 
   /**

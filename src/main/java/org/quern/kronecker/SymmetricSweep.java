@@ -216,17 +216,25 @@ final class SymmetricSweep {
       kernels.clear(work, base + own, (int) (scratch / Float.BYTES));
     }
     for (int i = boundary(g); i < boundary(g + 1); i++) {
-      boolean whole = layout == SymmetricMatrix.Layout.TILES || (i + 1) * TILE <= d;
-      if (matrix.type() == DType.F32 && whole) {
+      if (inPlace(i)) {
         rowInPlace(i, base, own);
       } else {
         rowInScratch(i, base, own);
       }
       if (multiply) {
-        long sums = base + own + (long) i * TILE * kernels.sumBytes();
-        kernels.fold(work, base + own + partials, sums);
+        kernels.fold(work, base + own + partials, base + own + sum(i));
       }
     }
+  }
+
+  /** True where the kernels can do all that is to be done where the tiles are. */
+  private boolean inPlace(int i) {
+    if (matrix.type() == DType.F32) {
+      return layout == SymmetricMatrix.Layout.TILES || (i + 1) * TILE <= d;
+    }
+    return kernels.takes(matrix.type())
+        && multiply
+        && (!update || (p == 1 && c == 0 && terms == 1));
   }
 
   private void rowInPlace(int i, long base, long own) {
@@ -234,29 +242,30 @@ final class SymmetricSweep {
     boolean full = layout == SymmetricMatrix.Layout.FULL;
     long stride = stride();
     long step = full ? TILE : TILE_FLOATS;
-    long bytes = Float.BYTES * (full ? (TILE - 1) * stride + (i + 1L) * TILE : (i + 1) * step);
+    int width = matrix.type().bytes();
+    long bytes = width * (full ? (TILE - 1) * stride + (i + 1L) * TILE : (i + 1) * step);
     long at = NativeViews.at(memory, offset(i, 0), bytes);
-    long diagonal = at + (long) Float.BYTES * i * step;
+    long diagonal = at + (long) width * i * step;
     if (!update) {
-      multiply(i, 0, i, memory, at, stride, step, base, own);
-      multiply(i, i, 1, memory, diagonal, stride, step, base, own);
+      multiply(i, 0, i, matrix.type(), memory, at, stride, step, base, own);
+      multiply(i, i, 1, matrix.type(), memory, diagonal, stride, step, base, own);
     } else if (!multiply) {
       update(i, 0, i + 1, memory, at, stride, step, base);
     } else if (p == 1 && terms == 1) {
       addToDiagonal(i, memory, diagonal, stride);
-      addAndMultiply(i, 0, i, memory, at, stride, step, base, own);
-      addAndMultiply(i, i, 1, memory, diagonal, stride, step, base, own);
+      addAndMultiply(i, 0, i, matrix.type(), memory, at, stride, step, base, own);
+      addAndMultiply(i, i, 1, matrix.type(), memory, diagonal, stride, step, base, own);
     } else {
       // Tile by tile, so that what was updated is still near when it is multiplied.
       for (int j = 0; j <= i; j++) {
-        long tile = at + (long) Float.BYTES * j * step;
+        long tile = at + (long) width * j * step;
         update(i, j, 1, memory, tile, stride, step, base);
-        multiply(i, j, 1, memory, tile, stride, step, base, own);
+        multiply(i, j, 1, matrix.type(), memory, tile, stride, step, base, own);
       }
     }
     if (full && update) {
       for (int j = 0; j < i; j++) {
-        long mirror = NativeViews.at(memory, offset(j, i), bytes - (long) Float.BYTES * i * step);
+        long mirror = NativeViews.at(memory, offset(j, i), bytes - (long) width * i * step);
         update(j, i, 1, memory, mirror, stride, step, base);
       }
     }
@@ -274,7 +283,7 @@ final class SymmetricSweep {
         }
       }
       if (multiply) {
-        multiply(i, j, 1, work, at, TILE, 0, base, own);
+        multiply(i, j, 1, DType.F32, work, at, TILE, 0, base, own);
       }
     }
   }
@@ -309,6 +318,7 @@ final class SymmetricSweep {
       int i,
       int j,
       int count,
+      DType type,
       MemorySegment memory,
       long at,
       long stride,
@@ -316,6 +326,7 @@ final class SymmetricSweep {
       long base,
       long own) {
     kernels.multiply(
+        type,
         memory,
         at,
         stride,
@@ -324,7 +335,7 @@ final class SymmetricSweep {
         work,
         rows(i, j, base),
         base + vector(v) + part(j),
-        base + own + (long) j * TILE * kernels.sumBytes(),
+        base + own + sum(j),
         base + own + partials);
   }
 
@@ -332,6 +343,7 @@ final class SymmetricSweep {
       int i,
       int j,
       int count,
+      DType type,
       MemorySegment memory,
       long at,
       long stride,
@@ -339,6 +351,7 @@ final class SymmetricSweep {
       long base,
       long own) {
     kernels.addAndMultiply(
+        type,
         memory,
         at,
         stride,
@@ -349,7 +362,7 @@ final class SymmetricSweep {
         base + plain + part(j),
         rows(i, j, base),
         base + vector(v) + part(j),
-        base + own + (long) j * TILE * kernels.sumBytes(),
+        base + own + sum(j),
         base + own + partials);
   }
 
@@ -371,6 +384,11 @@ final class SymmetricSweep {
     return base + (i == j ? zeros : vector(v) + part(i));
   }
 
+  /** Where the part of a tile's rows or columns begins in the sums. */
+  private long sum(int i) {
+    return (long) i * TILE * kernels.sumBytes();
+  }
+
   /** Where the part of a tile's rows or columns begins in a vector. */
   private static long part(int i) {
     return (long) i * TILE * Float.BYTES;
@@ -389,6 +407,31 @@ final class SymmetricSweep {
     }
   }
 
+  /**
+   * Sums the absolute values of each row of {@code p S + c I + the first terms}: the product of
+   * their matrix with ones.
+   *
+   * @param ones number of a vector, which becomes ones
+   * @param sums number of the vector that takes the sums
+   */
+  void rowSums(double p, double c, int terms, int ones, int sums) {
+    for (int r = 0; r < d; r++) {
+      work.set(JAVA_FLOAT, vector(ones) + (long) r * Float.BYTES, 1);
+    }
+    v = ones;
+    long base = NativeViews.at(work, 0, work.byteSize());
+    kernels.clear(work, base + group, (int) (scratch / Float.BYTES));
+    for (int i = 0; i < blocks; i++) {
+      for (int j = 0; j <= i; j++) {
+        expand(i, j, p, c, terms);
+        kernels.absolute(work, base + scratch(), (int) TILE_FLOATS);
+        multiply(i, j, 1, DType.F32, work, base + scratch(), TILE, 0, base, group);
+      }
+      kernels.fold(work, base + group + partials, base + group + sum(i));
+    }
+    kernels.gather(work, base + group, groupBytes, 1, at(sums), padded);
+  }
+
   /** Rounds the scratch tile to the type of S and makes it tile (i, j), i &ge; j. */
   void store(int i, int j) {
     store(i, j, scratch());
@@ -402,11 +445,6 @@ final class SymmetricSweep {
   /** Zeroes the scratch tile. */
   void clearScratch() {
     kernels.clear(work, NativeViews.at(work, scratch(), TILE_BYTES), (int) TILE_FLOATS);
-  }
-
-  /** Where in {@link #work} as many doubles as there are rows are free between passes. */
-  long sums() {
-    return group;
   }
 
   /** Floats between the rows of a tile in place. */

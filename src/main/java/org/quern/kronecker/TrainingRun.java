@@ -54,15 +54,43 @@ final class TrainingRun {
     }
   }
 
-  /**
-   * What a run gave.
-   *
-   * @param losses training loss of each step, of the batch before the step; infinity from where the
-   *     run diverged
-   * @param seconds time of each step: forward and backward pass and optimizer
-   * @param accuracy share of unseen images whose kind the network tells at the end
-   */
-  record Result(double[] losses, double[] seconds, double accuracy) {
+  /** What a run gave. */
+  static final class Result {
+    private final double[] losses;
+    private final double[] seconds;
+    private final double accuracy;
+
+    Result(double[] losses, double[] seconds, double accuracy) {
+      this.losses = losses;
+      this.seconds = seconds;
+      this.accuracy = accuracy;
+    }
+
+    /** Training loss of a step, of its batch before it; infinity from where the run diverged. */
+    double loss(int step) {
+      return losses[step];
+    }
+
+    /** True where another run had the same losses, bit for bit. */
+    boolean repeats(Result other) {
+      return Arrays.equals(losses, other.losses);
+    }
+
+    /** Time of a step: forward and backward pass and optimizer. */
+    double seconds(int step) {
+      return seconds[step];
+    }
+
+    /** The same run with other times. */
+    Result timed(double[] others) {
+      return new Result(losses, others, accuracy);
+    }
+
+    /** Share of the unseen images whose kind the network tells at the end. */
+    double accuracy() {
+      return accuracy;
+    }
+
     /** Mean loss of the last {@code n} steps up to and including one, or of all up to it. */
     double smoothed(int step, int n) {
       int from = Math.max(0, step + 1 - n);

@@ -76,25 +76,46 @@ final class TrajectoryReplayer {
             true);
   }
 
-  /**
-   * A layer of the run.
-   *
-   * @param key names its tensors within those of a step
-   * @param out outputs
-   * @param in inputs; of a convolution the entries of a patch
-   * @param shape of the weights
-   * @param vertical null unless it is a convolution
-   * @param horizontal null unless it is a convolution
-   */
-  private record Layer(
-      String key,
-      int out,
-      int in,
-      boolean bias,
-      boolean firstOrder,
-      long[] shape,
-      @Nullable Window vertical,
-      @Nullable Window horizontal) {
+  /** A layer of the run. */
+  private static final class Layer {
+    /** Names its tensors within those of a step. */
+    final String key;
+
+    final int out;
+
+    /** Inputs; of a convolution the entries of a patch. */
+    final int in;
+
+    final boolean bias;
+    final boolean firstOrder;
+
+    /** Of the weights. */
+    final long[] shape;
+
+    /** Null unless it is a convolution. */
+    final @Nullable Window vertical;
+
+    final @Nullable Window horizontal;
+
+    Layer(
+        String key,
+        int out,
+        int in,
+        boolean bias,
+        boolean firstOrder,
+        long[] shape,
+        @Nullable Window vertical,
+        @Nullable Window horizontal) {
+      this.key = key;
+      this.out = out;
+      this.in = in;
+      this.bias = bias;
+      this.firstOrder = firstOrder;
+      this.shape = shape;
+      this.vertical = vertical;
+      this.horizontal = horizontal;
+    }
+
     /** Layers of which each takes what the one before gives. */
     static List<Layer> chain(GoldenCase golden) throws FormatException {
       int[] dims = golden.counts("dims");

@@ -6,6 +6,8 @@ import static java.nio.ByteOrder.LITTLE_ENDIAN;
 import java.lang.foreign.MemorySegment;
 import jdk.incubator.vector.DoubleVector;
 import jdk.incubator.vector.FloatVector;
+import jdk.incubator.vector.IntVector;
+import jdk.incubator.vector.ShortVector;
 import jdk.incubator.vector.VectorMask;
 import jdk.incubator.vector.VectorOperators;
 import jdk.incubator.vector.VectorShape;
@@ -19,7 +21,7 @@ import org.quern.tensor.DType;
  * The Vector API tier. Wide rows go eight at a time, one vector of sums after the other: eight
  * streams run along their rows, where going down all the rows would touch a page for each. Of
  * narrow rows, as many as fill half of the first-level cache, two vectors of sums stay in registers
- * while they go down. Rows of 16-bit types, and those that take a limit, are first brought to
+ * while they go down. Rows of 16-bit types, and those that a limit changes, are first brought to
  * scratch as floats, eight short pieces at a time.
  */
 final class VectorCaptureKernels implements CaptureKernels {
@@ -27,6 +29,8 @@ final class VectorCaptureKernels implements CaptureKernels {
 
   private static final VectorSpecies<Double> D = DoubleVector.SPECIES_PREFERRED;
   private static final VectorSpecies<Float> FLOATS = FloatVector.SPECIES_PREFERRED;
+  private static final VectorSpecies<Integer> INTS = IntVector.SPECIES_PREFERRED;
+  private static final VectorSpecies<Short> SHORTS = ShortVector.SPECIES_PREFERRED;
 
   /** As many floats as {@link #D} has doubles. */
   private static final VectorSpecies<Float> F =
@@ -63,17 +67,23 @@ final class VectorCaptureKernels implements CaptureKernels {
       double[] sums,
       int at,
       MemorySegment scratch) {
-    if (type != DType.F32 || limit < Float.POSITIVE_INFINITY) {
-      for (long r = 0; r < rows; r += ROWS) {
-        int count = (int) Math.min(ROWS, rows - r);
-        addStaged(x, offset + r * stride, stride, type, count, columns, limit, sums, at, scratch);
-      }
-      return;
-    }
-    int block = Math.max(ROWS, BLOCK / Float.BYTES / Math.max(1, columns));
+    boolean direct = type == DType.F32;
+    boolean limited = limit < Float.POSITIVE_INFINITY;
+    int block = direct ? Math.max(ROWS, BLOCK / Float.BYTES / Math.max(1, columns)) : ROWS;
     for (long r = 0; r < rows; r += block) {
       int count = (int) Math.min(block, rows - r);
-      addBlock(x, offset + r * stride, stride, count, columns, sums, at);
+      long from = offset + r * stride;
+      // The block is in the cache when it is added.
+      boolean clamps = limited && !(magnitude(x, from, stride, type, count, columns) <= limit);
+      if (direct && !clamps) {
+        addBlock(x, from, stride, count, columns, sums, at);
+      } else {
+        float bound = clamps ? limit : Float.POSITIVE_INFINITY;
+        for (int i = 0; i < count; i += ROWS) {
+          int some = Math.min(ROWS, count - i);
+          addStaged(x, from + i * stride, stride, type, some, columns, bound, sums, at, scratch);
+        }
+      }
     }
   }
 
@@ -200,5 +210,49 @@ final class VectorCaptureKernels implements CaptureKernels {
       from += stride;
     }
     sum.intoArray(sums, at, doubles);
+  }
+
+  @Override
+  public float magnitude(
+      MemorySegment x, long offset, long stride, DType type, long rows, int columns) {
+    int largest = 0;
+    for (long r = 0; r < rows && columns > 0; r++) {
+      long from = offset + r * stride;
+      MemorySegment base = NativeViews.base(x);
+      long row = NativeViews.at(x, from, (long) columns * type.bytes());
+      int n = Math.min(columns, 1 << 24);
+      int lanes = type == DType.F32 ? INTS.length() : SHORTS.length();
+      int whole = n / lanes * lanes;
+      largest =
+          Math.max(
+              largest,
+              type == DType.F32 ? largestInt(base, row, whole) : largestShort(base, row, whole));
+      for (int j = whole; j < n; j++) {
+        largest = Math.max(largest, ScalarCaptureKernels.magnitudeBits(base, row, type, j));
+      }
+    }
+    return ScalarCaptureKernels.value(largest, type);
+  }
+
+  private static int largestInt(MemorySegment x, long row, int columns) {
+    IntVector largest = IntVector.zero(INTS);
+    for (int j = 0; j < columns; j += INTS.length()) {
+      largest =
+          largest.max(
+              IntVector.fromMemorySegment(INTS, x, row + (long) j * Integer.BYTES, LITTLE_ENDIAN)
+                  .and(Integer.MAX_VALUE));
+    }
+    return largest.reduceLanes(VectorOperators.MAX);
+  }
+
+  private static int largestShort(MemorySegment x, long row, int columns) {
+    ShortVector largest = ShortVector.zero(SHORTS);
+    for (int j = 0; j < columns; j += SHORTS.length()) {
+      largest =
+          largest.max(
+              ShortVector.fromMemorySegment(SHORTS, x, row + (long) j * Short.BYTES, LITTLE_ENDIAN)
+                  .and(Short.MAX_VALUE));
+    }
+    return largest.reduceLanes(VectorOperators.MAX);
   }
 }

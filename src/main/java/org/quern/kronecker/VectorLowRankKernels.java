@@ -459,7 +459,7 @@ final class VectorLowRankKernels implements LowRankKernels {
     MemorySegment from = NativeViews.base(work);
     MemorySegment to = NativeViews.base(u);
     for (int j = 0; j < GROUP; j++) {
-      long read = workAt + 2 * j * VECTOR;
+      long read = workAt + 2L * j * VECTOR;
       long write = uAt + j * COLUMN_BYTES;
       FloatVector.fromMemorySegment(SPECIES, from, read, ORDER).intoMemorySegment(to, write, ORDER);
       FloatVector.fromMemorySegment(SPECIES, from, read + VECTOR, ORDER)
@@ -987,7 +987,7 @@ final class VectorLowRankKernels implements LowRankKernels {
     long read = NativeViews.at(rows, rowsAt, ((long) GROUP * groups - 1) * row + line);
     long write = NativeViews.at(out, outAt, (groups - 1) * outGroup + GROUP * line);
     for (int g = 0; g < groups; g++) {
-      packGroup(columns, rows, read + g * GROUP * row, row, out, write + g * outGroup);
+      packGroup(columns, rows, read + (long) g * GROUP * row, row, out, write + g * outGroup);
     }
   }
 

@@ -12,6 +12,7 @@ import jdk.incubator.vector.VectorShuffle;
 import jdk.incubator.vector.VectorSpecies;
 import org.quern.runtime.NativeViews;
 import org.quern.runtime.vector.VectorLanes;
+import org.quern.tensor.DType;
 
 /**
  * The tile on the Vector API, in panels of four vectors: the columns' parts of z, of v and of the
@@ -22,7 +23,7 @@ final class VectorSymmetricKernels implements SymmetricKernels {
   static final VectorSymmetricKernels INSTANCE = new VectorSymmetricKernels();
 
   /** At most 512 bits: four vectors must fit a tile. */
-  private static final VectorSpecies<Float> F =
+  static final VectorSpecies<Float> F =
       FloatVector.SPECIES_PREFERRED.vectorBitSize() > 512
           ? FloatVector.SPECIES_512
           : FloatVector.SPECIES_PREFERRED;
@@ -43,8 +44,8 @@ final class VectorSymmetricKernels implements SymmetricKernels {
       VectorShuffle.fromOp(F, i -> 4 * (i % (LANES / 4)) + i / (LANES / 4));
 
   private static final int PANEL = 4 * LANES;
-  private static final long BYTES = F.vectorByteSize();
-  private static final ByteOrder ORDER = ByteOrder.LITTLE_ENDIAN;
+  static final long BYTES = F.vectorByteSize();
+  static final ByteOrder ORDER = ByteOrder.LITTLE_ENDIAN;
 
   /** Vectors are shorter than this, which spares the loops their checks. */
   private static final int MOST = 1 << 24;
@@ -63,6 +64,11 @@ final class VectorSymmetricKernels implements SymmetricKernels {
   @Override
   public int partialBytes() {
     return F.vectorByteSize();
+  }
+
+  @Override
+  public boolean takes(DType type) {
+    return type == DType.F32 || type == DType.BF16;
   }
 
   @Override
@@ -150,6 +156,7 @@ final class VectorSymmetricKernels implements SymmetricKernels {
 
   @Override
   public void multiply(
+      DType type,
       MemorySegment matrix,
       long tile,
       long stride,
@@ -162,9 +169,14 @@ final class VectorSymmetricKernels implements SymmetricKernels {
       long partials) {
     for (int panel = 0; panel < count * TILE; panel += PANEL) {
       long shift = (long) Float.BYTES * panel;
-      long at = tile + Float.BYTES * (panel / TILE * step + panel % TILE);
-      multiplyPanel(
-          matrix, at, stride * Float.BYTES, work, rows, columns + shift, sums + shift, partials);
+      long at = tile + type.bytes() * (panel / TILE * step + panel % TILE);
+      long bytes = stride * type.bytes();
+      if (type == DType.BF16) {
+        VectorBfloatTiles.multiply(
+            matrix, at, bytes, work, rows, columns + shift, sums + shift, partials);
+      } else {
+        multiplyPanel(matrix, at, bytes, work, rows, columns + shift, sums + shift, partials);
+      }
     }
   }
 
@@ -215,6 +227,7 @@ final class VectorSymmetricKernels implements SymmetricKernels {
 
   @Override
   public void addAndMultiply(
+      DType type,
       MemorySegment matrix,
       long tile,
       long stride,
@@ -227,20 +240,19 @@ final class VectorSymmetricKernels implements SymmetricKernels {
       long columns,
       long sums,
       long partials) {
-    for (int panel = 0; panel < count * TILE; panel += PANEL) {
+    int columnsPerPanel = type == DType.BF16 ? PANEL / 2 : PANEL;
+    for (int panel = 0; panel < count * TILE; panel += columnsPerPanel) {
       long shift = (long) Float.BYTES * panel;
-      long at = tile + Float.BYTES * (panel / TILE * step + panel % TILE);
-      fusedPanel(
-          matrix,
-          at,
-          stride * Float.BYTES,
-          work,
-          signed,
-          plain + shift,
-          rows,
-          columns + shift,
-          sums + shift,
-          partials);
+      long at = tile + type.bytes() * (panel / TILE * step + panel % TILE);
+      long bytes = stride * type.bytes();
+      long z = plain + shift;
+      long v = columns + shift;
+      if (type == DType.BF16) {
+        VectorBfloatTiles.addAndMultiply(
+            matrix, at, bytes, work, signed, z, rows, v, sums + shift, partials);
+      } else {
+        fusedPanel(matrix, at, bytes, work, signed, z, rows, v, sums + shift, partials);
+      }
     }
   }
 
@@ -377,6 +389,18 @@ final class VectorSymmetricKernels implements SymmetricKernels {
       max = max.max(bits.and(Integer.MAX_VALUE));
     }
     return max.reduceLanes(VectorOperators.MAX);
+  }
+
+  @Override
+  public void absolute(MemorySegment work, long x, int n) {
+    MemorySegment m = NativeViews.base(work);
+    int bound = Math.min(n, MOST);
+    for (int i = 0; i < bound; i += LANES) {
+      long at = x + (long) Float.BYTES * i;
+      IntVector.fromMemorySegment(I, m, at, ORDER)
+          .and(Integer.MAX_VALUE)
+          .intoMemorySegment(m, at, ORDER);
+    }
   }
 
   @Override

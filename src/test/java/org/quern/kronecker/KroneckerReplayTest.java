@@ -9,6 +9,7 @@ import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Arrays;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -23,7 +24,6 @@ import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.MethodSource;
-import org.junit.jupiter.params.provider.ValueSource;
 import org.quern.family.CaseResult;
 import org.quern.family.Family;
 import org.quern.family.Replay;
@@ -163,12 +163,7 @@ class KroneckerReplayTest {
     "i.safetensors, s6.l0.w, w",
   })
   void oneWrongEntryFails(String file, String key, String quantity) throws IOException {
-    new SyntheticCases(directory, 5).write();
-    try (Stream<Path> all = Files.list(directory)) {
-      for (Path other : all.filter(path -> !path.endsWith(file)).toList()) {
-        Files.delete(other);
-      }
-    }
+    new SyntheticCases(directory, 5).write(file);
     addToFirst(file, key, 2);
     List<CaseResult> failures = failures(replay(directory, Tier.SCALAR));
     assertTrue(
@@ -180,7 +175,7 @@ class KroneckerReplayTest {
 
   @Test
   void aValueThatIsNotFiniteFails() throws IOException {
-    new SyntheticCases(directory, 6).write();
+    new SyntheticCases(directory, 6).write(SyntheticCases.RULES);
     addToFirst(SyntheticCases.RULES, "d4.code.J", Double.NaN);
     assertTrue(
         failures(replay(directory, Tier.SCALAR)).stream()
@@ -207,7 +202,7 @@ class KroneckerReplayTest {
     "i.safetensors, s0.l0.b",
   })
   void aMissingTensorIsNamed(String file, String key) throws IOException {
-    new SyntheticCases(directory, 7).write();
+    new SyntheticCases(directory, 7).write(file);
     change(file, (tensors, metadata) -> tensors.remove(key));
     assertError(file, '"' + key + '"');
   }
@@ -231,7 +226,7 @@ class KroneckerReplayTest {
     "i.safetensors, s3.l1.L",
   })
   void aWrongShapeIsNamed(String file, String key) throws IOException {
-    new SyntheticCases(directory, 8).write();
+    new SyntheticCases(directory, 8).write(file);
     change(
         file,
         (tensors, metadata) -> {
@@ -242,40 +237,42 @@ class KroneckerReplayTest {
   }
 
   @ParameterizedTest
-  @ValueSource(
-      strings = {
-        "a.safetensors, \"gamma\": 0.8, \"gamma\": 1.5, gamma",
-        "a.safetensors, \"gamma\": 0.8, \"gama\": 0.8, gamma",
-        "b.safetensors, \"rule\": \"code\", \"rule\": \"codex\", rule",
-        "d.safetensors, \"zeta\": 0.7, \"zeta\": 2, zeta",
-        "d.safetensors, \"inf\", 7, rows",
-        "g.safetensors, \"steps\": 4, \"steps\": 5, s4.l0.x",
-        "g.safetensors, \"damping\": 0.1, \"damping\": -1, damping",
-        "h.safetensors, \"steps\": 6, \"steps\": 0, steps",
-        "h.safetensors, \"inv_freq\": 4, \"inv_freq\": 0, refreshEvery",
-        "h.safetensors, \"type\": \"linear\", \"type\": \"lstm\", type",
-        "h.safetensors, \"d_out\": 5, \"d_out\": 2000000000, s0.l1.dw",
-        "h.safetensors, \"backend\": \"sgd\", \"backend\": \"magic\", backend",
-        "h.safetensors, \"momentum\", \"inertia\", backend_args",
-        "i.safetensors, \"dims\": [8, \"dims\": [\"8\", dims",
+  @CsvSource(
+      delimiter = '|',
+      quoteCharacter = '~',
+      value = {
+        "a.safetensors | \"gamma\": 0.8 | \"gamma\": 1.5 | gamma",
+        "a.safetensors | \"gamma\": 0.8 | \"gama\": 0.8 | gamma",
+        "b.safetensors | \"rule\": \"code\" | \"rule\": \"codex\" | rule",
+        "d.safetensors | \"zeta\": 0.7 | \"zeta\": 2 | zeta",
+        "d.safetensors | \"inf\" | 7 | rows",
+        "g.safetensors | \"steps\": 4 | \"steps\": 5 | s4.l0.x",
+        "g.safetensors | \"damping\": 0.1 | \"damping\": -1 | damping",
+        "h.safetensors | \"steps\": 6 | \"steps\": 0 | steps",
+        "h.safetensors | \"inv_freq\": 4 | \"inv_freq\": 0 | refreshEvery",
+        "h.safetensors | \"type\": \"linear\" | \"type\": \"lstm\" | type",
+        "h.safetensors | \"d_out\": 5 | \"d_out\": 2000000000 | s0.l1.dw",
+        "h.safetensors | \"backend\": \"sgd\" | \"backend\": \"magic\" | backend",
+        "h.safetensors | \"momentum\" | \"inertia\" | backend_args",
+        "i.safetensors | \"dims\": [8 | \"dims\": [\"8\" | dims",
       })
-  void aWrongDescriptionIsNamed(String line) throws IOException {
-    String[] parts = line.split(", ");
-    new SyntheticCases(directory, 9).write();
+  void aWrongDescriptionIsNamed(String file, String text, String other, String named)
+      throws IOException {
+    new SyntheticCases(directory, 9).write(file);
     change(
-        parts[0],
+        file,
         (tensors, metadata) ->
-            metadata.compute("case", (key, text) -> text.replace(parts[1], parts[2])));
-    assertError(parts[0], parts[3]);
+            metadata.compute("case", (key, all) -> String.valueOf(all).replace(text, other)));
+    assertError(file, named);
   }
 
   @Test
   void brokenFilesAreErrors() throws IOException {
-    new SyntheticCases(directory, 10).write();
+    new SyntheticCases(directory, 10).write(SyntheticCases.RUN);
     Path file = directory.resolve(SyntheticCases.RUN);
     byte[] whole = Files.readAllBytes(file);
     for (int length : new int[] {3, 100, whole.length - 1}) {
-      Files.write(file, java.util.Arrays.copyOf(whole, length));
+      Files.write(file, Arrays.copyOf(whole, length));
       assertError(SyntheticCases.RUN, "");
     }
     Files.write(file, whole);

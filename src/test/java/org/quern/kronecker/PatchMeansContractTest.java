@@ -24,7 +24,7 @@ class PatchMeansContractTest {
 
   private static Tensor images(
       Arena arena, Random random, DType type, int n, int channels, int height, int width) {
-    long stride = width + random.nextInt(3);
+    long stride = (long) width + random.nextInt(3);
     long rows = (long) n * channels * height;
     Tensor images =
         Tensor.of(

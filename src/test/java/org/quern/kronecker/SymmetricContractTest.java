@@ -4,6 +4,7 @@ import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assertions.fail;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import java.io.IOException;
@@ -88,30 +89,24 @@ class SymmetricContractTest {
   }
 
   static Tensor tensor(Arena arena, double[] v) {
-    Tensor tensor = Tensor.allocate(arena, DType.F32, v.length);
+    float[] floats = new float[v.length];
     for (int i = 0; i < v.length; i++) {
-      tensor.setDouble(v[i], i);
+      floats[i] = (float) v[i];
     }
-    return tensor;
+    return Tensor.copyOf(arena, floats, v.length);
   }
 
-  static Tensor tensor(Arena arena, double[][] m) {
-    Tensor tensor = Tensor.allocate(arena, DType.F64, m.length, m.length);
-    for (int i = 0; i < m.length; i++) {
-      for (int j = 0; j < m.length; j++) {
-        tensor.setDouble(m[i][j], i, j);
-      }
-    }
-    return tensor;
+  private static Tensor tensor(Arena arena, double[][] m) {
+    double[] flat = Arrays.stream(m).flatMapToDouble(Arrays::stream).toArray();
+    return Tensor.copyOf(arena, flat, m.length, m.length);
   }
 
   private static double[][] array(Tensor tensor) {
+    double[] flat = tensor.toDoubleArray();
     int d = (int) tensor.dim(0);
-    double[][] m = new double[d][d];
+    double[][] m = new double[d][];
     for (int i = 0; i < d; i++) {
-      for (int j = 0; j < d; j++) {
-        m[i][j] = tensor.getDouble(i, j);
-      }
+      m[i] = Arrays.copyOfRange(flat, i * d, (i + 1) * d);
     }
     return m;
   }
@@ -216,7 +211,9 @@ class SymmetricContractTest {
   static void assertSymmetric(double[][] m, String what) {
     for (int i = 0; i < m.length; i++) {
       for (int j = 0; j < i; j++) {
-        assertEquals(m[i][j], m[j][i], 0, what + ": element " + i + ", " + j);
+        if (m[i][j] != m[j][i]) {
+          fail(what + ": element " + i + ", " + j + " is not that of " + j + ", " + i);
+        }
       }
     }
   }
@@ -363,10 +360,13 @@ class SymmetricContractTest {
             out.fill(55);
             matrix.unpackRows(from, to, out.memory(), 0, stride);
             for (int i = 0; i <= to - from; i++) {
-              for (int j = 0; j < stride; j++) {
-                double expected = j < d && i < to - from ? want[from + i][j] : 55;
-                assertEquals(expected, out.getDouble(i, j), tier + " " + layout + " d " + d);
+              double[] expected = new double[stride];
+              Arrays.fill(expected, 55);
+              if (i < to - from) {
+                System.arraycopy(want[from + i], 0, expected, 0, d);
               }
+              assertArrayEquals(
+                  expected, out.row(i).toDoubleArray(), tier + " " + layout + " d " + d);
             }
           }
         }
@@ -543,8 +543,8 @@ class SymmetricContractTest {
   @MethodSource("tiersAndStorages")
   void everyUpdateFollowsTheRule(Tier tier, Storage storage) {
     double unit = unit(type(storage));
-    for (int d : SIZES) {
-      for (UpdateRule rule : UpdateRule.values()) {
+    for (UpdateRule rule : UpdateRule.values()) {
+      for (int d : rule == UpdateRule.CODE ? SIZES : new int[] {2, 65}) {
         SplittableRandom random = new SplittableRandom(d);
         try (Arena arena = Arena.ofConfined()) {
           InverseFactor factor = InverseFactor.create(arena, d, storage, rule, 0.9, tier);
@@ -689,15 +689,13 @@ class SymmetricContractTest {
       }
       double[][] j = dense(arena, plain);
       double[][] reversed = dense(arena, turned);
+      double[][] forwards = new double[d][d];
       for (int i = 0; i < d; i++) {
-        for (int k = 0; k <= i; k++) {
-          assertEquals(
-              j[i][k],
-              reversed[d - 1 - i][d - 1 - k],
-              tolerance(storage),
-              tier + " " + storage + ": order of the elements");
+        for (int k = 0; k < d; k++) {
+          forwards[i][k] = reversed[d - 1 - i][d - 1 - k];
         }
       }
+      assertEquals(0, difference(j, forwards), tolerance(storage), tier + " " + storage);
       // H J(Hv) H = J(v) for the reflection H.
       double[][] h = updated(identity(d), 1, 0, -2 / (length * length), axis);
       double[][] back = product(product(h, dense(arena, mirrored)), h);

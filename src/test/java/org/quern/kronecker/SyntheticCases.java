@@ -39,25 +39,31 @@ final class SyntheticCases {
   }
 
   void write() throws IOException {
-    writeRules();
-    writeSpecial();
-    writeSequence();
-    writeStabiliser();
-    writeProduct();
-    writeFactored();
-    writeEva();
-    writeRun();
-    writeMeans();
+    for (String file :
+        List.of(RULES, SPECIAL, SEQUENCE, STABILISER, PRODUCT, FACTORED, EVA, RUN, MEANS)) {
+      write(file);
+    }
+  }
+
+  void write(String file) throws IOException {
+    switch (file) {
+      case RULES -> writeRules();
+      case SPECIAL -> writeSpecial();
+      case SEQUENCE -> writeSequence();
+      case STABILISER -> writeStabiliser();
+      case PRODUCT -> writeProduct();
+      case FACTORED -> writeFactored();
+      case EVA -> writeEva();
+      case RUN -> writeRun();
+      case MEANS -> writeMeans();
+      default -> throw new IllegalArgumentException(file);
+    }
   }
 
   private void save(String file, String description) throws IOException {
     SafetensorsWriter.write(
         directory.resolve(file), tensors, Map.of("case", description.replace('\'', '"')));
     tensors = new LinkedHashMap<>();
-  }
-
-  private static String format(String text, Object... values) {
-    return String.format(Locale.ROOT, text, values);
   }
 
   private void put(String key, double[] values) {
@@ -241,7 +247,10 @@ final class SyntheticCases {
       }
     }
     writeLowRank(v, gamma);
-    save(SEQUENCE, format("{'kind': 'sequence', 'd': %d, 'n': %d, 'gamma': %f}", d, n, gamma));
+    save(
+        SEQUENCE,
+        String.format(
+            Locale.ROOT, "{'kind': 'sequence', 'd': %d, 'n': %d, 'gamma': %f}", d, n, gamma));
   }
 
   private void writeLowRank(double[][] v, double gamma) {
@@ -295,7 +304,7 @@ final class SyntheticCases {
         for (String mode : List.of("blend", "reset")) {
           double[][] out = !fires ? j : mode.equals("blend") ? leak(j, 0.7) : identity(j.length);
           put("c" + i + "." + norm + "." + mode, out);
-          rows.add(format("[%d, '%s', '%s', %s]", i, norm, mode, fires));
+          rows.add(String.format(Locale.ROOT, "[%d, '%s', '%s', %s]", i, norm, mode, fires));
         }
       }
     }
@@ -343,7 +352,7 @@ final class SyntheticCases {
         put(key + "." + rescale + ".P", scaled(p, scale));
         put(key + "." + rescale + ".scale", new double[] {scale});
       }
-      rows.add(format("['%s', %d, %d, %s]", key, size[0], size[1], bias));
+      rows.add(String.format(Locale.ROOT, "['%s', %d, %d, %s]", key, size[0], size[1], bias));
     }
     save(PRODUCT, "{'kind': 'precondition', 'rows': " + rows + "}");
   }
@@ -445,10 +454,14 @@ final class SyntheticCases {
     }
     save(
         EVA,
-        format(
+        String.format(
+            Locale.ROOT,
             "{'kind': 'eva_trajectory', 'steps': 4, 'dims': [4, 33, 3], 'damping': %f,"
                 + " 'kl_clip': %f, 'factor_decay': %f, 'lr': %f}",
-            damping, klClip, decay, rate));
+            damping,
+            klClip,
+            decay,
+            rate));
   }
 
   private static double[] mix(double[] running, double[] next, double weight) {
@@ -570,11 +583,16 @@ final class SyntheticCases {
             + " {'type': 'linear', 'd_out': 5, 'd_in_aug': 8, 'bias': true, 'first_order': false}]";
     save(
         RUN,
-        format(
+        String.format(
+            Locale.ROOT,
             "{'kind': 'trajectory', 'steps': 6, 'inv_freq': 4, 'warmup_steps': 2, 'accum': %d,"
                 + " 'half': false, 'backend': 'sgd', 'backend_args': {'lr': 0.05, 'momentum': 0.8},"
                 + " 'clip': %f, 'grad_scale': %f, 'gamma': %f, 'threshold': 2.0, 'layers': %s}",
-            accum, clip, lossScale, gamma, layerList));
+            accum,
+            clip,
+            lossScale,
+            gamma,
+            layerList));
   }
 
   private void putStep(String key, Layer layer, double[][] moved) {

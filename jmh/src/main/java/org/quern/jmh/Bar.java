@@ -82,13 +82,14 @@ record Bar(String name, double median, double min, double limit, Sense sense) {
                     Sense.AT_LEAST));
           }
         }
-        default -> {}
+        default -> bars.addAll(KroneckerBars.of(key, measured));
       }
     });
     return bars;
   }
 
-  private static Bar ratio(String name, Samples of, Samples to, double limit) {
+  /** How two times relate, at most a limit. */
+  static Bar ratio(String name, Samples of, Samples to, double limit) {
     return new Bar(name, of.median() / to.median(), of.min() / to.min(), limit, Sense.AT_MOST);
   }
 

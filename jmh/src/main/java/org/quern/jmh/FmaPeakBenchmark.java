@@ -16,6 +16,9 @@ public class FmaPeakBenchmark extends VectorBenchmark {
   private static final int CHAINS = 12;
   private static final int STEPS = 4096;
 
+  /** Multiply-adds of one step of {@link #chains}. */
+  static final long ADDS_PER_STEP = (long) CHAINS * F.length();
+
   /** Flops of one call. */
   static final long FLOPS = 2L * CHAINS * STEPS * F.length();
 
@@ -29,8 +32,13 @@ public class FmaPeakBenchmark extends VectorBenchmark {
   /** All chains, step by step. */
   @Benchmark
   public float fma(Operands operands) {
-    FloatVector x = FloatVector.broadcast(F, operands.factor);
-    FloatVector y = FloatVector.broadcast(F, operands.addend);
+    return chains(operands.factor, operands.addend, STEPS);
+  }
+
+  /** So many steps of all chains. */
+  static float chains(float factor, float addend, int steps) {
+    FloatVector x = FloatVector.broadcast(F, factor);
+    FloatVector y = FloatVector.broadcast(F, addend);
     FloatVector a0 = x.mul(0f);
     FloatVector a1 = x.mul(0.1f);
     FloatVector a2 = x.mul(0.2f);
@@ -43,7 +51,7 @@ public class FmaPeakBenchmark extends VectorBenchmark {
     FloatVector a9 = x.mul(0.9f);
     FloatVector a10 = x.mul(1.0f);
     FloatVector a11 = x.mul(1.1f);
-    for (int i = 0; i < STEPS; i++) {
+    for (int i = 0; i < steps; i++) {
       a0 = a0.fma(x, y);
       a1 = a1.fma(x, y);
       a2 = a2.fma(x, y);

@@ -2,6 +2,7 @@ package org.quern.jmh;
 
 import java.util.Collections;
 import java.util.Comparator;
+import java.util.Set;
 import java.util.SortedMap;
 import java.util.TreeMap;
 
@@ -27,6 +28,13 @@ record Key(String benchmark, SortedMap<String, String> params, int threads)
   /** The measurement of another benchmark with the same parameters. */
   Key of(String other) {
     return new Key(other, params, threads);
+  }
+
+  /** The measurement of another benchmark with the same values of the parameters named alone. */
+  Key peer(String other, String... names) {
+    SortedMap<String, String> common = new TreeMap<>(params);
+    common.keySet().retainAll(Set.of(names));
+    return new Key(other, common, threads);
   }
 
   /** The measurement with another value of one parameter. */

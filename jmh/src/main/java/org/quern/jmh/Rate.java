@@ -44,6 +44,10 @@ final class Rate {
     if (key.benchmark().matches("Prune(Polluted)?Benchmark.prune") && floor != null) {
       return format(samples.median() / floor.median(), "x floor");
     }
+    Samples refresh = measured.get(key.of("KroneckerRefreshBenchmark.floor"));
+    if (key.benchmark().equals("KroneckerRefreshBenchmark.update") && refresh != null) {
+      return format(samples.median() / refresh.median(), "x floor");
+    }
     Samples peak = measured.get(PEAK);
     if (key.benchmark().startsWith("Gemm") && peak != null && key.has("threads", "1")) {
       long flops = GemmBenchmark.flops(Integer.parseInt(key.params().get("size")));

@@ -91,6 +91,47 @@ class SummaryTest {
   }
 
   @Test
+  void theOptimizersShareIsWhatItAddsToThePasses() {
+    add("KroneckerStepBenchmark.pass", Map.of("d", "768", "threads", "1"), 100);
+    add("KroneckerStepBenchmark.pass", Map.of("d", "768", "threads", "2"), 1);
+    add("KroneckerStepBenchmark.train", step("NONE"), 110);
+    add("KroneckerStepBenchmark.train", step("LOW_RANK"), 139);
+    Bar bar = only(Bar.of(measured));
+    assertEquals(0.39, bar.median(), 1e-12);
+    assertTrue(bar.holds());
+  }
+
+  @Test
+  void theFamilyIsComparedWithPyTorchOfTheSameDimension() {
+    Map<String, String> layer = Map.of("d", "1024", "factors", "LOW_RANK", "threads", "1");
+    add("KroneckerPreconditionBenchmark.precondition", layer, 100);
+    add("KroneckerPreconditionBenchmark.floor", layer, 80);
+    add("TorchPreconditionBenchmark.precondition", Map.of("d", "1024"), 1400, 1600);
+    add("TorchPreconditionBenchmark.precondition", Map.of("d", "4096"), 1);
+    List<Bar> bars = Bar.of(measured);
+    assertEquals(List.of(1.25, 15.0), bars.stream().map(Bar::median).toList());
+    assertEquals(List.of(1.25, 14.0), bars.stream().map(Bar::min).toList());
+    assertEquals(List.of(true, true), bars.stream().map(Bar::holds).toList());
+  }
+
+  @Test
+  void aRefreshHasItsTimeItsFloorAndItsPeer() {
+    Map<String, String> factor = Map.of("d", "768", "kept", "SYM_TILED", "tier", "VECTOR");
+    add("KroneckerRefreshBenchmark.update", factor, 25);
+    add("KroneckerRefreshBenchmark.floor", factor, 20);
+    add("TorchRefreshBenchmark.update", Map.of("d", "768"), 1000);
+    add("KroneckerLowRankBenchmark.update", Map.of("d", "4096", "columns", "STEADY"), 9);
+    add("KroneckerLowRankBenchmark.update", Map.of("d", "4096", "columns", "RECOMPRESSED"), 99);
+    List<Bar> bars = Bar.of(measured);
+    assertEquals(List.of(9.0, 25.0, 1.25, 40.0), bars.stream().map(Bar::median).toList());
+    assertEquals(List.of(true, false, true, false), bars.stream().map(Bar::holds).toList());
+  }
+
+  private static Map<String, String> step(String factors) {
+    return Map.of("d", "768", "threads", "1", "factors", factors, "every", "10");
+  }
+
+  @Test
   void ratesOfBandwidthCountAllThreads() {
     Caches caches = new Caches(32 << 10, 1 << 20, 32 << 20);
     Key key = new Key("BandwidthBenchmark.update", new TreeMap<>(Map.of("place", "DRAM")), 2);

@@ -3,6 +3,7 @@ package org.quern.kronecker.optim;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.lang.ref.Reference;
 import java.util.Arrays;
 import java.util.Objects;
 import org.jspecify.annotations.Nullable;
@@ -35,8 +36,8 @@ public final class MkorLayer {
   /** Bytes of the rows of G that go through a sweep together: they stay in the caches. */
   private static final int BLOCK_BYTES = 1 << 16;
 
-  /** Least rows of a sweep together: as many as the products need to reuse what they load. */
-  private static final int LEAST_ROWS = 8;
+  /** Rows go through a sweep by multiples of this, as the products take them. */
+  private static final int ROW_GROUP = 8;
 
   /** Rows whose sum is kept in float. */
   private static final int SUM_ROWS = 32;
@@ -65,6 +66,7 @@ public final class MkorLayer {
   private @Nullable ParameterUpdate weightUpdate;
   private @Nullable ParameterUpdate biasUpdate;
   private MemorySegment kept = MemorySegment.NULL;
+  private MemorySegment lanes = MemorySegment.NULL;
   private @Nullable Tensor sumRows;
   private double[] columnSums = {};
   private long count;
@@ -109,7 +111,8 @@ public final class MkorLayer {
     this.preconditioned = layer && settings.isPreconditioned(name);
     this.leftStorage = preconditioned ? settings.storage().apply(outputs()) : null;
     this.rightStorage = preconditioned ? settings.storage().apply(inputs()) : null;
-    int inBlock = Math.max(LEAST_ROWS, BLOCK_BYTES / (Float.BYTES * Math.max(1, columns)));
+    int inBlock = BLOCK_BYTES / (Float.BYTES * Math.max(1, columns));
+    inBlock = Math.max(ROW_GROUP, inBlock / ROW_GROUP * ROW_GROUP);
     this.blockRows =
         (int) Math.max(1, Math.min(Math.min(inBlock, rows), (1 << 28) / Math.max(1, columns)));
     this.observation =
@@ -411,6 +414,7 @@ public final class MkorLayer {
     }
     if (factorArena != null && preconditioned && factors == null) {
       factors = new Factors(factorArena, settings, this, counters);
+      lanes = factorArena.allocate(UpdateKernels.LANES_BYTES, Tensor.ALIGNMENT);
       if (settings.keepsGradient()) {
         kept = factorArena.allocate(4L * blockRows * (columns + 1), Tensor.ALIGNMENT);
       }
@@ -424,6 +428,7 @@ public final class MkorLayer {
   void dropFactors() {
     factors = null;
     kept = MemorySegment.NULL;
+    lanes = MemorySegment.NULL;
     sumRows = null;
     observation.clear();
   }
@@ -559,37 +564,51 @@ public final class MkorLayer {
     }
   }
 
+  // Kernels work on addresses; this layer, kept reachable, keeps the tensors that it was given.
+
   void stepConnected(double lr) {
-    mkor.begin();
-    beginPrecondition(false);
-    beginUpdate(lr, 1);
-    for (long row = 0; row < rows; row += blockRows) {
-      int n = (int) Math.min(blockRows, rows - row);
-      preconditionRows(row, n);
-      updateRows(row, n);
+    try {
+      mkor.begin();
+      beginPrecondition(false);
+      beginUpdate(lr, 1);
+      for (long row = 0; row < rows; row += blockRows) {
+        int n = (int) Math.min(blockRows, rows - row);
+        preconditionRows(row, n);
+        updateRows(row, n);
+      }
+      endPrecondition();
+      finishUpdate();
+    } finally {
+      Reference.reachabilityFence(this);
     }
-    endPrecondition();
-    finishUpdate();
   }
 
   void preconditionConnected(boolean scaled) {
-    mkor.begin();
-    beginPrecondition(scaled);
-    if (factors != null) {
-      for (long row = 0; row < rows; row += blockRows) {
-        preconditionRows(row, (int) Math.min(blockRows, rows - row));
+    try {
+      mkor.begin();
+      beginPrecondition(scaled);
+      if (factors != null) {
+        for (long row = 0; row < rows; row += blockRows) {
+          preconditionRows(row, (int) Math.min(blockRows, rows - row));
+        }
+        endPrecondition();
       }
-      endPrecondition();
+    } finally {
+      Reference.reachabilityFence(this);
     }
   }
 
   /** Updates with the gradient as {@link #preconditionConnected} left it. */
   void updateConnected(double lr, double factor) {
-    beginUpdate(lr, factor);
-    for (long row = 0; row < rows; row += blockRows) {
-      updateRows(row, (int) Math.min(blockRows, rows - row));
+    try {
+      beginUpdate(lr, factor);
+      for (long row = 0; row < rows; row += blockRows) {
+        updateRows(row, (int) Math.min(blockRows, rows - row));
+      }
+      finishUpdate();
+    } finally {
+      Reference.reachabilityFence(this);
     }
-    finishUpdate();
   }
 
   // Preconditioning: P, or a P + b G.
@@ -648,7 +667,7 @@ public final class MkorLayer {
 
   private void finishRun(MemorySegment g, long gAt, long keptAt, int n) {
     if (settings.keepsGradient()) {
-      kernels.dots(g, gAt, kept, keptAt, n, sums);
+      kernels.dots(g, gAt, kept, keptAt, n, lanes, sums);
     }
     if (onP != 1 || onG != 0) {
       kernels.mix(onP, g, gAt, onG, kept, keptAt, n);
@@ -682,7 +701,7 @@ public final class MkorLayer {
       if (row % SUM_ROWS == 0) {
         flush(sum);
       }
-      double total = kernels.addRow(gradient.memory(), at(gradient, row), sum, 0, columns);
+      double total = kernels.addRow(gradient.memory(), at(gradient, row), sum, 0, columns, lanes);
       if (givenBiasGradient != null) {
         float last = givenBiasGradient.memory().get(F32, 4L * row);
         biasSum += last;
@@ -723,14 +742,7 @@ public final class MkorLayer {
 
   private void updateRows(long row, int n) {
     ParameterUpdate update = Objects.requireNonNull(weightUpdate);
-    Tensor weight = Objects.requireNonNull(w);
-    Tensor gradient = Objects.requireNonNull(dw);
-    int runs = weight.isContiguous() && gradient.isContiguous() ? 1 : n;
-    int length = n / runs * columns;
-    for (long r = row; r < row + runs; r++) {
-      update.run(
-          weight.memory(), at(weight, r), gradient.memory(), at(gradient, r), r * columns, length);
-    }
+    updateRuns(update, row, n, false);
     if (biasUpdate != null && givenBias != null && givenBiasGradient != null) {
       biasUpdate.run(givenBias.memory(), 4 * row, givenBiasGradient.memory(), 4 * row, row, n);
     }
@@ -738,12 +750,9 @@ public final class MkorLayer {
 
   private void finishUpdate() {
     ParameterUpdate update = Objects.requireNonNull(weightUpdate);
-    Tensor weight = Objects.requireNonNull(w);
-    Tensor gradient = Objects.requireNonNull(dw);
     if (update.needsFinish()) {
-      for (long row = 0; row < rows; row++) {
-        update.finish(
-            weight.memory(), at(weight, row), gradient.memory(), at(gradient, row), columns);
+      for (long row = 0; row < rows; row += blockRows) {
+        updateRuns(update, row, (int) Math.min(blockRows, rows - row), true);
       }
     }
     if (biasUpdate != null
@@ -751,6 +760,23 @@ public final class MkorLayer {
         && givenBiasGradient != null
         && biasUpdate.needsFinish()) {
       biasUpdate.finish(givenBias.memory(), 0, givenBiasGradient.memory(), 0, outputs());
+    }
+  }
+
+  /** One sweep, the first or the second, over rows that are one run where they have no gaps. */
+  private void updateRuns(ParameterUpdate update, long row, int n, boolean finish) {
+    Tensor weight = Objects.requireNonNull(w);
+    Tensor gradient = Objects.requireNonNull(dw);
+    int runs = weight.isContiguous() && gradient.isContiguous() ? 1 : n;
+    int length = n / runs * columns;
+    for (long r = row; r < row + runs; r++) {
+      long wAt = at(weight, r);
+      long gAt = at(gradient, r);
+      if (finish) {
+        update.finish(weight.memory(), wAt, gradient.memory(), gAt, length);
+      } else {
+        update.run(weight.memory(), wAt, gradient.memory(), gAt, r * columns, length);
+      }
     }
   }
 

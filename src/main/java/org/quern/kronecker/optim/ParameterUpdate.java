@@ -18,6 +18,7 @@ final class ParameterUpdate {
   /** Of the second sweep of {@link Lamb}. */
   private final Coefficients finish = new Coefficients();
 
+  private final MemorySegment lanes;
   private final double[] norms = new double[2];
 
   ParameterUpdate(Arena arena, BackEnd backEnd, UpdateKernels kernels, long... shape) {
@@ -28,6 +29,7 @@ final class ParameterUpdate {
       tensors[i] = Tensor.allocate(arena, DType.F32, shape);
     }
     moments = List.of(tensors);
+    lanes = arena.allocate(UpdateKernels.LANES_BYTES, Tensor.ALIGNMENT);
     first = tensors.length > 0 ? tensors[0].memory() : MemorySegment.NULL;
     second = tensors.length > 1 ? tensors[1].memory() : MemorySegment.NULL;
   }
@@ -97,7 +99,8 @@ final class ParameterUpdate {
       }
       case Adam adam -> kernels.adam(coefficients, w, wAt, g, gAt, first, at, second, at, n);
       case Lamb lamb ->
-          kernels.lambDirection(coefficients, w, wAt, g, gAt, first, at, second, at, n, norms);
+          kernels.lambDirection(
+              coefficients, w, wAt, g, gAt, first, at, second, at, n, lanes, norms);
     }
   }
 

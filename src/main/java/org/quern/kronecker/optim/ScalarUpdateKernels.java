@@ -79,6 +79,7 @@ final class ScalarUpdateKernels implements UpdateKernels {
       MemorySegment v,
       long vAt,
       int n,
+      MemorySegment lanes,
       double[] norms) {
     for (long i = 0; i < 4L * n; i += 4) {
       double weight = w.get(F32, wAt + i);
@@ -103,7 +104,14 @@ final class ScalarUpdateKernels implements UpdateKernels {
   }
 
   @Override
-  public void dots(MemorySegment g, long gAt, MemorySegment h, long hAt, int n, double[] sums) {
+  public void dots(
+      MemorySegment g,
+      long gAt,
+      MemorySegment h,
+      long hAt,
+      int n,
+      MemorySegment lanes,
+      double[] sums) {
     for (long i = 0; i < 4L * n; i += 4) {
       double x = g.get(F32, gAt + i);
       double y = h.get(F32, hAt + i);
@@ -114,7 +122,8 @@ final class ScalarUpdateKernels implements UpdateKernels {
   }
 
   @Override
-  public double addRow(MemorySegment g, long gAt, MemorySegment sum, long sumAt, int n) {
+  public double addRow(
+      MemorySegment g, long gAt, MemorySegment sum, long sumAt, int n, MemorySegment lanes) {
     double total = 0;
     for (long i = 0; i < 4L * n; i += 4) {
       float x = g.get(F32, gAt + i);

@@ -10,6 +10,9 @@ import org.quern.runtime.Tier;
  * Lamb}.
  */
 interface UpdateKernels {
+  /** Bytes of work memory of the methods that sum: three vectors of up to 2048 bits. */
+  long LANES_BYTES = 3 * 256;
+
   /** The kernels of a tier. */
   static UpdateKernels of(Tier tier) {
     return tier == Tier.VECTOR ? VectorUpdateKernels.INSTANCE : ScalarUpdateKernels.INSTANCE;
@@ -52,6 +55,7 @@ interface UpdateKernels {
    * The moments of {@link #adam} of x alone, and {@code u = m / (sqrt(v) + epsilon) + decay w},
    * written over g.
    *
+   * @param lanes work memory, {@link #LANES_BYTES}
    * @param norms {@code ||w||^2} is added to the first element, {@code ||u||^2} to the second
    */
   void lambDirection(
@@ -65,6 +69,7 @@ interface UpdateKernels {
       MemorySegment v,
       long vAt,
       int n,
+      MemorySegment lanes,
       double[] norms);
 
   /** {@code g <- a g + b h}; h is not read where b is 0. */
@@ -73,11 +78,24 @@ interface UpdateKernels {
   /**
    * Sums of products.
    *
+   * @param lanes work memory, {@link #LANES_BYTES}
    * @param sums {@code g.h} is added to the first element, {@code g.g} to the second, {@code h.h}
    *     to the third
    */
-  void dots(MemorySegment g, long gAt, MemorySegment h, long hAt, int n, double[] sums);
+  void dots(
+      MemorySegment g,
+      long gAt,
+      MemorySegment h,
+      long hAt,
+      int n,
+      MemorySegment lanes,
+      double[] sums);
 
-  /** {@code sum <- sum + g}; returns the sum of the elements of g. */
-  double addRow(MemorySegment g, long gAt, MemorySegment sum, long sumAt, int n);
+  /**
+   * {@code sum <- sum + g}; returns the sum of the elements of g.
+   *
+   * @param lanes work memory, {@link #LANES_BYTES}
+   */
+  double addRow(
+      MemorySegment g, long gAt, MemorySegment sum, long sumAt, int n, MemorySegment lanes);
 }

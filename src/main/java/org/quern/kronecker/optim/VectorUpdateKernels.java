@@ -1,12 +1,12 @@
 package org.quern.kronecker.optim;
 
 import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
 import java.nio.ByteOrder;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.VectorOperators;
 import jdk.incubator.vector.VectorSpecies;
 import org.quern.runtime.NativeViews;
-import org.quern.runtime.vector.VectorLanes;
 
 /**
  * The updates on the Vector API, in float with fused multiply-adds; what is left behind the last
@@ -19,6 +19,7 @@ final class VectorUpdateKernels implements UpdateKernels {
   private static final VectorSpecies<Float> SPECIES = FloatVector.SPECIES_PREFERRED;
   private static final int LANES = SPECIES.length();
   private static final long STEP = 4L * LANES;
+  private static final ValueLayout.OfFloat FLOAT = ValueLayout.JAVA_FLOAT_UNALIGNED;
   private static final ByteOrder ORDER = ByteOrder.LITTLE_ENDIAN;
 
   /** Elements whose sums stay in float: 64 additions per lane of 512-bit vectors. */
@@ -28,6 +29,19 @@ final class VectorUpdateKernels implements UpdateKernels {
 
   private static long bytes(int n) {
     return 4L * n;
+  }
+
+  /**
+   * The sum of the floats of a vector in memory, in their order and in double: through memory,
+   * because a vector that is passed to a method which is not inlined becomes an object, and the
+   * Vector API leaves the order of its own sums open.
+   */
+  private static double sum(MemorySegment base, long at) {
+    double sum = 0;
+    for (int i = 0; i < LANES; i++) {
+      sum += base.get(FLOAT, at + 4L * i);
+    }
+    return sum;
   }
 
   /** Elements in whole vectors. */
@@ -179,6 +193,7 @@ final class VectorUpdateKernels implements UpdateKernels {
       MemorySegment v,
       long vAt,
       int n,
+      MemorySegment lanes,
       double[] norms) {
     long wOffset = NativeViews.at(w, wAt, bytes(n));
     long gOffset = NativeViews.at(g, gAt, bytes(n));
@@ -197,6 +212,7 @@ final class VectorUpdateKernels implements UpdateKernels {
           v,
           vOffset + bytes(i),
           Math.min(SPAN, whole - i),
+          lanes,
           norms);
     }
     if (whole < n) {
@@ -211,6 +227,7 @@ final class VectorUpdateKernels implements UpdateKernels {
           v,
           vAt + bytes(whole),
           n - whole,
+          lanes,
           norms);
     }
   }
@@ -226,6 +243,7 @@ final class VectorUpdateKernels implements UpdateKernels {
       MemorySegment v,
       long vOffset,
       int n,
+      MemorySegment lanes,
       double[] norms) {
     MemorySegment wBase = NativeViews.base(w);
     MemorySegment gBase = NativeViews.base(g);
@@ -260,8 +278,12 @@ final class VectorUpdateKernels implements UpdateKernels {
       weights = weight.fma(weight, weights);
       directions = u.fma(u, directions);
     }
-    norms[0] += VectorLanes.sum(weights);
-    norms[1] += VectorLanes.sum(directions);
+    MemorySegment laneBase = NativeViews.base(lanes);
+    long at = NativeViews.at(lanes, 0, LANES_BYTES);
+    weights.intoMemorySegment(laneBase, at, ORDER);
+    directions.intoMemorySegment(laneBase, at + STEP, ORDER);
+    norms[0] += sum(laneBase, at);
+    norms[1] += sum(laneBase, at + STEP);
   }
 
   @Override
@@ -302,21 +324,34 @@ final class VectorUpdateKernels implements UpdateKernels {
   }
 
   @Override
-  public void dots(MemorySegment g, long gAt, MemorySegment h, long hAt, int n, double[] sums) {
+  public void dots(
+      MemorySegment g,
+      long gAt,
+      MemorySegment h,
+      long hAt,
+      int n,
+      MemorySegment lanes,
+      double[] sums) {
     long gOffset = NativeViews.at(g, gAt, bytes(n));
     long hOffset = NativeViews.at(h, hAt, bytes(n));
     int whole = whole(n);
     for (int i = 0; i < whole; i += SPAN) {
-      dotSpan(g, gOffset + bytes(i), h, hOffset + bytes(i), Math.min(SPAN, whole - i), sums);
+      dotSpan(g, gOffset + bytes(i), h, hOffset + bytes(i), Math.min(SPAN, whole - i), lanes, sums);
     }
     if (whole < n) {
       ScalarUpdateKernels.INSTANCE.dots(
-          g, gAt + bytes(whole), h, hAt + bytes(whole), n - whole, sums);
+          g, gAt + bytes(whole), h, hAt + bytes(whole), n - whole, lanes, sums);
     }
   }
 
   private static void dotSpan(
-      MemorySegment g, long gOffset, MemorySegment h, long hOffset, int n, double[] sums) {
+      MemorySegment g,
+      long gOffset,
+      MemorySegment h,
+      long hOffset,
+      int n,
+      MemorySegment lanes,
+      double[] sums) {
     MemorySegment gBase = NativeViews.base(g);
     MemorySegment hBase = NativeViews.base(h);
     FloatVector gh = FloatVector.zero(SPECIES);
@@ -329,29 +364,42 @@ final class VectorUpdateKernels implements UpdateKernels {
       gg = x.fma(x, gg);
       hh = y.fma(y, hh);
     }
-    sums[0] += VectorLanes.sum(gh);
-    sums[1] += VectorLanes.sum(gg);
-    sums[2] += VectorLanes.sum(hh);
+    MemorySegment laneBase = NativeViews.base(lanes);
+    long at = NativeViews.at(lanes, 0, LANES_BYTES);
+    gh.intoMemorySegment(laneBase, at, ORDER);
+    gg.intoMemorySegment(laneBase, at + STEP, ORDER);
+    hh.intoMemorySegment(laneBase, at + 2 * STEP, ORDER);
+    sums[0] += sum(laneBase, at);
+    sums[1] += sum(laneBase, at + STEP);
+    sums[2] += sum(laneBase, at + 2 * STEP);
   }
 
   @Override
-  public double addRow(MemorySegment g, long gAt, MemorySegment sum, long sumAt, int n) {
+  public double addRow(
+      MemorySegment g, long gAt, MemorySegment sum, long sumAt, int n, MemorySegment lanes) {
     long gOffset = NativeViews.at(g, gAt, bytes(n));
     long sumOffset = NativeViews.at(sum, sumAt, bytes(n));
     int whole = whole(n);
     double total = 0;
     for (int i = 0; i < whole; i += SPAN) {
-      total += addSpan(g, gOffset + bytes(i), sum, sumOffset + bytes(i), Math.min(SPAN, whole - i));
+      total +=
+          addSpan(
+              g, gOffset + bytes(i), sum, sumOffset + bytes(i), Math.min(SPAN, whole - i), lanes);
     }
     return whole == n
         ? total
         : total
             + ScalarUpdateKernels.INSTANCE.addRow(
-                g, gAt + bytes(whole), sum, sumAt + bytes(whole), n - whole);
+                g, gAt + bytes(whole), sum, sumAt + bytes(whole), n - whole, lanes);
   }
 
   private static double addSpan(
-      MemorySegment g, long gOffset, MemorySegment sum, long sumOffset, int n) {
+      MemorySegment g,
+      long gOffset,
+      MemorySegment sum,
+      long sumOffset,
+      int n,
+      MemorySegment lanes) {
     MemorySegment gBase = NativeViews.base(g);
     MemorySegment sumBase = NativeViews.base(sum);
     FloatVector total = FloatVector.zero(SPECIES);
@@ -362,6 +410,9 @@ final class VectorUpdateKernels implements UpdateKernels {
           .intoMemorySegment(sumBase, sumOffset + 4L * i, ORDER);
       total = total.add(x);
     }
-    return VectorLanes.sum(total);
+    MemorySegment laneBase = NativeViews.base(lanes);
+    long at = NativeViews.at(lanes, 0, LANES_BYTES);
+    total.intoMemorySegment(laneBase, at, ORDER);
+    return sum(laneBase, at);
   }
 }

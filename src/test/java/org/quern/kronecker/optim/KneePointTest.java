@@ -51,7 +51,7 @@ class KneePointTest {
   void aLossThatFallsSteadilyNeverSwitches() {
     KneePoint policy = new KneePoint();
     for (long t = 0; t < 5000; t++) {
-      assertEquals(Decision.STAY, policy.observe(t, 5000 - t));
+      assertEquals(Decision.STAY, policy.observe(t, 5000.0 - t));
     }
   }
 

@@ -64,6 +64,10 @@ class UpdateContractTest {
     }
   }
 
+  private static MemorySegment lanes(Arena arena) {
+    return arena.allocate(UpdateKernels.LANES_BYTES, 64);
+  }
+
   private static Coefficients coefficients(boolean nesterov, float decay) {
     Coefficients c = new Coefficients();
     c.nu = 1.75f;
@@ -178,7 +182,17 @@ class UpdateContractTest {
         double[] norms = {100, 200};
         UpdateKernels.of(tier)
             .lambDirection(
-                c, w.memory, w.at(), g.memory, g.at(), m.memory, m.at(), v.memory, v.at(), n,
+                c,
+                w.memory,
+                w.at(),
+                g.memory,
+                g.at(),
+                m.memory,
+                m.at(),
+                v.memory,
+                v.at(),
+                n,
+                lanes(arena),
                 norms);
         double weights = 100;
         double directions = 200;
@@ -235,7 +249,7 @@ class UpdateContractTest {
         Run h = new Run(arena, n, -3, 3, 17);
         Run sum = new Run(arena, n, -3, 3, 18);
         double[] sums = {1, 2, 3};
-        UpdateKernels.of(tier).dots(g.memory, g.at(), h.memory, h.at(), n, sums);
+        UpdateKernels.of(tier).dots(g.memory, g.at(), h.memory, h.at(), n, lanes(arena), sums);
         double[] want = {1, 2, 3};
         double total = 0;
         for (int i = 0; i < n; i++) {
@@ -247,7 +261,8 @@ class UpdateContractTest {
         for (int k = 0; k < 3; k++) {
           assertEquals(want[k], sums[k], 1e-6 * (9 * n + 3), n + " sum " + k);
         }
-        double got = UpdateKernels.of(tier).addRow(g.memory, g.at(), sum.memory, sum.at(), n);
+        double got =
+            UpdateKernels.of(tier).addRow(g.memory, g.at(), sum.memory, sum.at(), n, lanes(arena));
         assertEquals(total, got, 1e-6 * (3 * n + 1), n + " total");
         for (int i = 0; i < n; i++) {
           assertEquals((double) (float) (sum.before[i] + g.before[i]), sum.get(i));
