@@ -56,9 +56,9 @@ final class HybridPlan {
    *
    * @param first first node: 0, or 1 where there is an equator and it is left out
    * @param pairs number of pairs
-   * @param table by {@code l - m}: factors at the equator, where there is one, and at the upper node
-   *     of each pair; what takes amplitudes to coefficients applies them to sums and differences of
-   *     a pair
+   * @param table by {@code l - m}: factors at the equator, where there is one, and at the upper
+   *     node of each pair; what takes amplitudes to coefficients applies them to sums and
+   *     differences of a pair
    */
   record Order(int first, int pairs, double[][] table) {}
 
@@ -114,6 +114,15 @@ final class HybridPlan {
   /** The transform of an order of the operand in a role. */
   Order order(int role, int m) {
     return orders[role][m];
+  }
+
+  /** The factor between the coefficient of degree m + i and the amplitude of order m at a node. */
+  double factor(int role, int m, int i, int node) {
+    int column = (node + equator) / 2;
+    boolean lower = node >= equator && (node - equator) % 2 == 1;
+    boolean middle = node < equator;
+    double value = orders[role][m].table[i][column];
+    return i % 2 == 0 ? value : middle ? 0 : lower ? -value : value;
   }
 
   /** Number of amplitudes at a node: 2 L + 1, in the order a(0), a(1), b(1), a(2), b(2), ... */
