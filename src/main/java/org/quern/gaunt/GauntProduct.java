@@ -83,7 +83,10 @@ public final class GauntProduct {
       Algorithm algorithm, TrilinearForm form, DType type, Tier tier) {
     return switch (algorithm) {
       case DIRECT -> new ScalarDirect(form, type);
-      case HYBRID -> new ScalarHybrid(HybridPlan.of(form), type);
+      case HYBRID ->
+          tier == Tier.VECTOR
+              ? new VectorHybrid(HybridPlan.of(form), type)
+              : new ScalarHybrid(HybridPlan.of(form), type);
       default ->
           throw new IllegalArgumentException(
               "algorithm: expected DIRECT or HYBRID on tier " + tier + ", got " + algorithm);
