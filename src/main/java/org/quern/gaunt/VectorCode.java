@@ -20,7 +20,7 @@ import org.quern.tensor.DType;
  */
 final class VectorCode {
   /** Most vector operations of a method. */
-  static final int MAX_OPERATIONS = 110;
+  static final int MAX_OPERATIONS = Integer.getInteger("maxops", 80);
 
   /** No memory lies as far as this; lets the compiler drop checks of addresses. */
   static final long FAR = 1L << 60;

@@ -94,6 +94,40 @@ final class VectorHybrid implements ProductAlgorithm {
     run(VectorTile.TO_COEFFICIENTS, role, out, outAt, outStep, scratch, grid0, grid1, grid2);
   }
 
+  @Override
+  public void gradients(
+      MemorySegment x1,
+      long x1At,
+      long x1Step,
+      MemorySegment x2,
+      long x2At,
+      long x2Step,
+      MemorySegment g,
+      long gAt,
+      long gStep,
+      MemorySegment gx1,
+      long gx1At,
+      long gx1Step,
+      MemorySegment gx2,
+      long gx2At,
+      long gx2Step,
+      MemorySegment scratch) {
+    long grid0 = NativeViews.at(scratch, 0, scratchBytes());
+    long grid1 = grid0 + grid(1);
+    long grid2 = grid0 + grid(2);
+    int first = plan.role(0);
+    int second = plan.role(1);
+    int third = plan.role(2);
+    run(VectorTile.TO_AMPLITUDES, third, g, gAt, gStep, scratch, grid0, grid1, grid2);
+    run(VectorTile.TO_AMPLITUDES, second, x2, x2At, x2Step, scratch, grid0, grid1, grid2);
+    code.run(VectorTile.MULTIPLY + first, scratch, 0, 0, scratch, grid0, grid1, grid2, table);
+    run(VectorTile.TO_COEFFICIENTS, first, gx1, gx1At, gx1Step, scratch, grid0, grid1, grid2);
+    // The amplitudes of x1 take the place of those of its gradient.
+    run(VectorTile.TO_AMPLITUDES, first, x1, x1At, x1Step, scratch, grid0, grid1, grid2);
+    code.run(VectorTile.MULTIPLY + second, scratch, 0, 0, scratch, grid0, grid1, grid2, table);
+    run(VectorTile.TO_COEFFICIENTS, second, gx2, gx2At, gx2Step, scratch, grid0, grid1, grid2);
+  }
+
   private void run(
       int kernel,
       int role,

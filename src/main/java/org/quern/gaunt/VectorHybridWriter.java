@@ -15,6 +15,7 @@ import java.lang.constant.ConstantDescs;
 import java.lang.constant.MethodTypeDesc;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.TreeMap;
 import java.util.function.Consumer;
 import org.quern.gaunt.HybridPlan.Order;
@@ -46,8 +47,14 @@ final class VectorHybridWriter {
    */
   private static final int ACCUMULATORS = 12;
 
+  /** Loops of no more operations than this are written out. */
+  private static final int UNROLLED = 80;
+
   /** Operands that are held in registers across the nodes. */
   private static final int HELD = 22;
+
+  /** Most terms in the code of all segments; beyond, segments are joined. */
+  private static final int MAX_TERMS = Integer.getInteger("maxterms", 1800);
 
   /** Amplitudes of inputs that are held in registers at a node. */
   private static final int AMPLITUDES = 26;
@@ -225,7 +232,9 @@ final class VectorHybridWriter {
   private Part toAmplitudes(int role, int m, int rows, boolean[] sines) {
     Order order = plan.order(role, m);
     int series = sines.length;
-    int operations = rows * series + rows + rows * series + 4 * series;
+    int operations = rows * (1 + series) + 4 * series;
+    operations =
+        rows * series + operations * (unrolls(order.pairs(), operations) ? order.pairs() : 1);
     if (hasEquator(order)) {
       operations += (rows + 1) / 2 * (1 + series) + series;
     }
@@ -257,6 +266,9 @@ final class VectorHybridWriter {
         code.store(sums[s], GRID, GRIDS[role], slot(m, sines[s]) * width);
       }
     }
+    if (role == HybridPlan.PROJECTED) {
+      clear(code, m, sines);
+    }
     if (order.pairs() == 0) {
       return;
     }
@@ -267,22 +279,22 @@ final class VectorHybridWriter {
       }
     }
     int at = reserve(factors);
-    int node = code.number();
-    code.loop(
-        0,
+    pairs(
+        code,
+        role,
         order.pairs(),
-        pair -> {
-          code.address(
-              node, GRIDS[role], pair, 2 * nodeBytes(role), plan.equator * nodeBytes(role));
+        rows * (1 + sines.length) + 4 * sines.length,
+        place -> {
+          int node = place.base;
           int[][] sums = new int[2][sines.length];
           for (int i = 0; i < rows; i++) {
-            int factor = code.broadcast(TABLE, pair, rows, at + i);
+            int factor = place.factor(code, rows, at + i);
             for (int s = 0; s < sines.length; s++) {
               sums[i % 2][s] = accumulate(code, sums[i % 2][s], i < 2, factor, x[s][i]);
             }
           }
           for (int s = 0; s < sines.length; s++) {
-            long offset = slot(m, sines[s]) * width;
+            long offset = place.offset + slot(m, sines[s]) * width;
             if (rows == 1) {
               code.store(sums[0][s], GRID, node, offset);
               code.store(sums[0][s], GRID, node, offset + nodeBytes(role));
@@ -296,6 +308,65 @@ final class VectorHybridWriter {
             code.store(lower, GRID, node, offset + nodeBytes(role));
           }
         });
+  }
+
+  /** Clears amplitudes that an order does not have, and that joined segments read all the same. */
+  private void clear(VectorCode code, int m, boolean[] sines) {
+    int from = plan.equator + 2 * plan.order(HybridPlan.PROJECTED, m).pairs();
+    int to = from;
+    for (int role = 0; role < HybridPlan.PROJECTED; role++) {
+      for (Segment segment : segments(role, MAX_TERMS)) {
+        if (segment.from < from && segment.to > from && m < segment.orders) {
+          to = Math.max(to, segment.to);
+        }
+      }
+    }
+    if (to > from) {
+      int zero = code.zero();
+      int node = code.number();
+      code.loop(
+          from,
+          to,
+          counter -> {
+            code.address(
+                node, GRIDS[HybridPlan.PROJECTED], counter, nodeBytes(HybridPlan.PROJECTED), 0);
+            for (boolean sine : sines) {
+              code.store(zero, GRID, node, slot(m, sine) * width);
+            }
+          });
+    }
+  }
+
+  /** A pair of nodes: by a counter, or where none is needed by its number. */
+  private record Place(int base, long offset, int counter, int pair) {
+    int factor(VectorCode code, int stride, int index) {
+      return counter >= 0
+          ? code.broadcast(TABLE, counter, stride, index)
+          : code.broadcast(TABLE, -1, 0, pair * stride + index);
+    }
+  }
+
+  /** Runs a body for all pairs: in a row where that is little, else in a loop. */
+  private void pairs(VectorCode code, int role, int pairs, int operations, Consumer<Place> body) {
+    long first = plan.equator * nodeBytes(role);
+    if (unrolls(pairs, operations)) {
+      for (int p = 0; p < pairs; p++) {
+        body.accept(new Place(GRIDS[role], first + 2 * p * nodeBytes(role), -1, p));
+      }
+      return;
+    }
+    int node = code.number();
+    code.loop(
+        0,
+        pairs,
+        pair -> {
+          code.address(node, GRIDS[role], pair, 2 * nodeBytes(role), first);
+          body.accept(new Place(node, 0, pair, -1));
+        });
+  }
+
+  private static boolean unrolls(int pairs, int operations) {
+    return pairs * operations <= UNROLLED;
   }
 
   private static int slot(int m, boolean sine) {
@@ -341,7 +412,9 @@ final class VectorHybridWriter {
   private Part toCoefficients(int role, int m, int from, int step, int count, boolean[] sines) {
     Order order = plan.order(role, m);
     int series = sines.length;
-    int operations = series * 4 + count * (1 + series) + count * series;
+    int operations = count * (1 + series) + 4 * series;
+    operations =
+        count * series + operations * (unrolls(order.pairs(), operations) ? order.pairs() : 1);
     if (hasEquator(order)) {
       operations += series + count * (1 + series);
     }
@@ -392,16 +465,16 @@ final class VectorHybridWriter {
     }
     int at = reserve(factors);
     if (order.pairs() > 0) {
-      int node = code.number();
-      code.loop(
-          0,
+      pairs(
+          code,
+          role,
           order.pairs(),
-          pair -> {
-            code.address(
-                node, GRIDS[role], pair, 2 * nodeBytes(role), plan.equator * nodeBytes(role));
+          count * (1 + sines.length) + 4 * sines.length,
+          place -> {
+            int node = place.base;
             int[][] combined = new int[2][sines.length];
             for (int s = 0; s < sines.length; s++) {
-              long offset = slot(m, sines[s]) * width;
+              long offset = place.offset + slot(m, sines[s]) * width;
               int upper = code.load(GRID, node, offset);
               int lower = code.load(GRID, node, offset + nodeBytes(role));
               for (int parity = 0; parity < 2; parity++) {
@@ -416,7 +489,7 @@ final class VectorHybridWriter {
               }
             }
             for (int j = 0; j < count; j++) {
-              int factor = code.broadcast(TABLE, pair, count, at + j);
+              int factor = place.factor(code, count, at + j);
               for (int s = 0; s < sines.length; s++) {
                 int v = combined[(from + j * step) % 2][s];
                 code.multiplyAdd(sums[s][j], factor, v, sums[s][j]);
@@ -434,110 +507,215 @@ final class VectorHybridWriter {
 
   // The products of series at a node.
 
-  /** Nodes at which a set of terms is summed. */
-  private record Nodes(int from, int to) {}
+  /**
+   * Nodes next to one another that are treated alike: the amplitudes of the result, and of the
+   * projected operand the orders that one of these nodes needs.
+   */
+  private record Segment(int from, int to, int orders) {}
 
-  private Nodes nodes(Term term) {
-    Order order = plan.order(HybridPlan.PROJECTED, (term.third() + 1) / 2);
-    return new Nodes(order.first(), plan.equator + 2 * order.pairs());
+  /** Nodes at which an order of the projected operand is needed. */
+  private boolean needs(int order, int node) {
+    Order nodes = plan.order(HybridPlan.PROJECTED, order);
+    return node >= nodes.first() && node < plan.equator + 2 * nodes.pairs();
+  }
+
+  /** One past the highest order that is needed at a node. */
+  private int orders(int node) {
+    int orders = 0;
+    for (int k = 0; k <= plan.form.degree(HybridPlan.PROJECTED); k++) {
+      if (needs(k, node)) {
+        orders = k + 1;
+      }
+    }
+    return orders;
+  }
+
+  private static int order(int slot) {
+    return (slot + 1) / 2;
+  }
+
+  /** Terms at a node of a segment, by order of the amplitudes of a role. */
+  private TreeMap<Integer, List<Term>> terms(int role, Segment segment) {
+    TreeMap<Integer, List<Term>> terms = new TreeMap<>();
+    if (role != HybridPlan.PROJECTED) {
+      // Also what no term reaches is read later, and must be zero.
+      for (int m = 0; m <= plan.form.degree(role); m++) {
+        terms.put(m, new ArrayList<>());
+      }
+    }
+    for (Term term : plan.terms()) {
+      int k = order(term.third());
+      // The equator, which is a segment of its own, leaves out orders in between.
+      if (k < segment.orders && (segment.from >= plan.equator || needs(k, segment.from))) {
+        terms.computeIfAbsent(order(term.slot(role)), o -> new ArrayList<>()).add(term);
+      }
+    }
+    return terms;
+  }
+
+  private long count(int role, Segment segment) {
+    return terms(role, segment).values().stream().mapToLong(List::size).sum();
+  }
+
+  /**
+   * The equator and the pairs, each a segment while that is not too much code; else neighbours
+   * together, those first for which this adds the fewest operations.
+   */
+  private List<Segment> segments(int role, long most) {
+    List<Segment> segments = new ArrayList<>();
+    if (plan.equator == 1) {
+      segments.add(new Segment(0, 1, orders(0)));
+    }
+    for (int node = plan.equator; node < plan.nodes; node += 2) {
+      segments.add(new Segment(node, node + 2, orders(node)));
+    }
+    while (segments.size() > plan.equator + 1
+        && segments.stream().mapToLong(segment -> count(role, segment)).sum() > most) {
+      int best = -1;
+      long least = Long.MAX_VALUE;
+      for (int i = plan.equator; i < segments.size() - 1; i++) {
+        Segment one = segments.get(i);
+        Segment next = segments.get(i + 1);
+        long added = (count(role, one) - count(role, next)) * (next.to - next.from);
+        if (added < least) {
+          least = added;
+          best = i;
+        }
+      }
+      Segment one = segments.get(best);
+      segments.set(best, new Segment(one.from, segments.remove(best + 1).to, one.orders));
+    }
+    return segments;
+  }
+
+  /** Amplitudes of one order of a result, as the sums of terms. */
+  private record Sums(int order, List<Term> terms) {
+    int[] slots() {
+      return order == 0 ? new int[] {0} : new int[] {2 * order - 1, 2 * order};
+    }
   }
 
   private List<Part> multiply(int role) {
-    return role == HybridPlan.PROJECTED ? multiplyInputs() : List.of();
-  }
-
-  private List<Part> multiplyInputs() {
-    int degree = plan.form.degree(HybridPlan.PROJECTED);
-    TreeMap<Integer, List<Term>> byOrder = new TreeMap<>();
-    for (Term term : plan.terms()) {
-      byOrder.computeIfAbsent((term.third() + 1) / 2, k -> new ArrayList<>()).add(term);
-    }
     List<Part> parts = new ArrayList<>();
-    List<List<Term>> some = new ArrayList<>();
-    int operations = 0;
-    for (int k = 0; k <= degree; k++) {
-      List<Term> terms = byOrder.getOrDefault(k, List.of());
-      int inputs = plan.slots(0) + plan.slots(1);
-      if (!some.isEmpty() && operations + terms.size() + inputs + 6 > VectorCode.MAX_OPERATIONS) {
-        parts.add(products(HybridPlan.PROJECTED, some, operations + inputs));
-        some = new ArrayList<>();
-        operations = 0;
+    for (Segment segment : segments(role, MAX_TERMS)) {
+      TreeMap<Integer, List<Term>> terms = terms(role, segment);
+      List<Sums> some = new ArrayList<>();
+      int operations = 0;
+      for (Map.Entry<Integer, List<Term>> entry : terms.entrySet()) {
+        Sums next = new Sums(entry.getKey(), entry.getValue());
+        some.add(next);
+        int together = operations(role, some);
+        if (some.size() > 1 && together > VectorCode.MAX_OPERATIONS) {
+          some.removeLast();
+          parts.add(products(role, segment, some, operations));
+          some = new ArrayList<>(List.of(next));
+          together = operations(role, some);
+        }
+        operations = together;
       }
-      some.add(terms);
-      operations += terms.size() + 6;
+      if (!some.isEmpty()) {
+        parts.add(products(role, segment, some, operations));
+      }
     }
-    parts.add(products(HybridPlan.PROJECTED, some, operations + plan.slots(0) + plan.slots(1)));
     return parts;
   }
 
-  /** The sums of terms for some orders of the result, at all nodes that one of them needs. */
-  private Part products(int role, List<List<Term>> orders, int operations) {
-    int from = Integer.MAX_VALUE;
-    int to = 0;
-    for (List<Term> terms : orders) {
-      for (Term term : terms) {
-        from = Math.min(from, nodes(term).from);
-        to = Math.max(to, nodes(term).to);
-      }
-    }
-    int first = from;
-    int last = to;
-    return new Part(operations, code -> products(code, role, orders, first, last));
+  /** The first and the second role of the factors of a result. */
+  private static int first(int role) {
+    return role == 0 ? 1 : 0;
   }
 
-  private void products(VectorCode code, int role, List<List<Term>> orders, int first, int last) {
-    if (last <= first) {
-      return;
+  private static int second(int role) {
+    return role == 2 ? 1 : 2;
+  }
+
+  private static int operations(int role, List<Sums> orders) {
+    int operations = 0;
+    for (int input : new int[] {first(role), second(role)}) {
+      operations +=
+          (int)
+              orders.stream()
+                  .flatMap(o -> o.terms.stream())
+                  .mapToInt(t -> t.slot(input))
+                  .distinct()
+                  .count();
     }
-    int a = role == 0 ? 1 : 0;
-    int b = role == 2 ? 1 : 2;
+    for (Sums sums : orders) {
+      operations += sums.terms.size() + 4;
+    }
+    return operations;
+  }
+
+  /** The sums of the terms of some orders of the result, at all nodes of a segment. */
+  private Part products(int role, Segment segment, List<Sums> orders, int operations) {
+    int from = segment.from;
+    int to = segment.to;
+    if (role == HybridPlan.PROJECTED) {
+      // Of a result only what is needed.
+      to = segment.from;
+      for (Sums sums : orders) {
+        Order order = plan.order(role, sums.order);
+        to = Math.max(to, Math.min(segment.to, plan.equator + 2 * order.pairs()));
+      }
+    }
+    int last = to;
+    return new Part(operations, code -> products(code, role, orders, from, last));
+  }
+
+  private void products(VectorCode code, int role, List<Sums> orders, int from, int to) {
     int[] at = {code.number(), code.number(), code.number()};
-    boolean hold = plan.slots(a) + plan.slots(b) <= AMPLITUDES;
+    boolean hold = operations(role, orders) > 0 && inputs(role) <= AMPLITUDES;
     code.loop(
-        first,
-        last,
+        from,
+        to,
         node -> {
           for (int r = 0; r < 3; r++) {
             code.address(at[r], GRIDS[r], node, nodeBytes(r), 0);
           }
-          int[][] loaded = {new int[plan.slots(a)], new int[plan.slots(b)]};
-          for (List<Term> terms : orders) {
-            if (!hold) {
-              loaded = new int[][] {new int[plan.slots(a)], new int[plan.slots(b)]};
+          int[][] loaded = new int[3][];
+          for (Sums sums : orders) {
+            if (loaded[first(role)] == null || !hold) {
+              loaded[first(role)] = new int[plan.slots(first(role))];
+              loaded[second(role)] = new int[plan.slots(second(role))];
             }
-            unit(code, role, a, b, at, terms, loaded);
+            sums(code, role, at, sums, loaded);
           }
         });
   }
 
-  private void unit(
-      VectorCode code, int role, int a, int b, int[] at, List<Term> terms, int[][] loaded) {
-    // For every slot the sums of terms with the factors 1, -1 and 2.
-    TreeMap<Integer, int[]> sums = new TreeMap<>();
-    for (Term term : terms) {
-      int x = amplitude(code, a, at, term.slot(a), loaded[0]);
-      int y = amplitude(code, b, at, term.slot(b), loaded[1]);
-      int[] sum = sums.computeIfAbsent(term.slot(role), s -> new int[3]);
-      int kind = term.factor() == 1 ? 0 : term.factor() == -1 ? 1 : 2;
-      sum[kind] = accumulate(code, sum[kind], sum[kind] == 0, x, y);
-    }
-    sums.forEach((slot, sum) -> {
-      int total = sum[0];
-      if (sum[2] != 0) {
-        code.add(sum[2], sum[2], sum[2]);
-        code.add(total, total, sum[2]);
-      }
-      if (sum[1] != 0) {
-        code.subtract(total, total, sum[1]);
-      }
-      code.store(total, GRID, at[role], slot * width);
-    });
+  private int inputs(int role) {
+    return plan.slots(first(role)) + plan.slots(second(role));
   }
 
-  private int amplitude(VectorCode code, int role, int[] at, int slot, int[] loaded) {
-    if (loaded[slot] == 0) {
-      loaded[slot] = code.load(GRID, at[role], slot * width);
+  private void sums(VectorCode code, int role, int[] at, Sums sums, int[][] loaded) {
+    // For every slot the sums of terms with the factors 1, -1 and 2.
+    TreeMap<Integer, int[]> totals = new TreeMap<>();
+    for (Term term : sums.terms) {
+      int x = amplitude(code, first(role), at, term, loaded);
+      int y = amplitude(code, second(role), at, term, loaded);
+      int[] total = totals.computeIfAbsent(term.slot(role), s -> new int[3]);
+      int kind = term.factor() == 1 ? 0 : term.factor() == -1 ? 1 : 2;
+      total[kind] = accumulate(code, total[kind], total[kind] == 0, x, y);
     }
-    return loaded[slot];
+    for (int slot : sums.slots()) {
+      int[] total = totals.getOrDefault(slot, new int[3]);
+      int value = total[0] != 0 ? total[0] : code.zero();
+      if (total[1] != 0) {
+        code.subtract(value, value, total[1]);
+      }
+      if (total[2] != 0) {
+        code.add(total[2], total[2], total[2]);
+        code.add(value, value, total[2]);
+      }
+      code.store(value, GRID, at[role], slot * width);
+    }
+  }
+
+  private int amplitude(VectorCode code, int role, int[] at, Term term, int[][] loaded) {
+    int slot = term.slot(role);
+    if (loaded[role][slot] == 0) {
+      loaded[role][slot] = code.load(GRID, at[role], slot * width);
+    }
+    return loaded[role][slot];
   }
 }
