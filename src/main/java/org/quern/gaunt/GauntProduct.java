@@ -75,14 +75,15 @@ public final class GauntProduct {
     form = builder.form();
     choice = AlgorithmChoice.of(form, tier, builder.algorithm, builder.nodes);
     kernel = algorithm(choice.algorithm(), form, type, tier);
-    tileKernels = new ScalarTileKernels(type);
+    tileKernels = tier == Tier.VECTOR ? new VectorTileKernels(type) : new ScalarTileKernels(type);
   }
 
   /** The algorithm for tiles of a type. */
   static ProductAlgorithm algorithm(
       Algorithm algorithm, TrilinearForm form, DType type, Tier tier) {
     return switch (algorithm) {
-      case DIRECT -> new ScalarDirect(form, type);
+      case DIRECT ->
+          tier == Tier.VECTOR ? new VectorDirect(form, type) : new ScalarDirect(form, type);
       case HYBRID ->
           tier == Tier.VECTOR
               ? new VectorHybrid(HybridPlan.of(form), type)
