@@ -1,0 +1,58 @@
+package org.quern.gaunt;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import org.quern.tensor.DType;
+import org.quern.tensor.Tensor;
+
+/**
+ * A constant matrix in the order in which {@link TileKernels#mix} reads it, rounded once from
+ * double precision. Rows are padded with zeros to a multiple of {@link TileKernels#BLOCK}.
+ *
+ * @param memory the elements
+ * @param rows number of rows, without the padding
+ * @param columns number of columns
+ */
+record TileTable(MemorySegment memory, int rows, int columns) {
+  /** Packs {@code matrix[row][column]}; all rows have the same length. */
+  static TileTable of(Arena arena, DType type, double[][] matrix) {
+    int columns = matrix.length == 0 ? 0 : matrix[0].length;
+    long elements = (long) pad(matrix.length) * columns;
+    MemorySegment memory =
+        arena.allocate(Math.max(1, elements * type.bytes()), Tensor.ALIGNMENT);
+    for (int r = 0; r < matrix.length; r++) {
+      for (int c = 0; c < columns; c++) {
+        set(memory, type, place(r, c, columns), matrix[r][c]);
+      }
+    }
+    return new TileTable(memory, matrix.length, columns);
+  }
+
+  /** The element of a packed matrix at which {@code (row, column)} lies. */
+  static long place(int row, int column, int columns) {
+    int block = row / TileKernels.BLOCK;
+    return ((long) block * columns + column) * TileKernels.BLOCK + row % TileKernels.BLOCK;
+  }
+
+  /** Rows with padding. */
+  static int pad(int rows) {
+    return Math.ceilDiv(rows, TileKernels.BLOCK) * TileKernels.BLOCK;
+  }
+
+  /** Stores an element, rounded to F32 or F64. */
+  static void set(MemorySegment memory, DType type, long index, double value) {
+    if (type == DType.F32) {
+      memory.setAtIndex(ValueLayout.JAVA_FLOAT, index, (float) value);
+    } else {
+      memory.setAtIndex(ValueLayout.JAVA_DOUBLE, index, value);
+    }
+  }
+
+  /** Reads an element of F32 or F64. */
+  static double get(MemorySegment memory, DType type, long index) {
+    return type == DType.F32
+        ? memory.getAtIndex(ValueLayout.JAVA_FLOAT, index)
+        : memory.getAtIndex(ValueLayout.JAVA_DOUBLE, index);
+  }
+}

@@ -1,0 +1,20 @@
+package org.quern.gaunt;
+
+import java.lang.foreign.MemorySegment;
+
+/**
+ * One block of {@link TileKernels#LANES} channels of an operand of many items, each of some rows,
+ * in the element type of the kernels: in the operand itself where that suits, else in a copy.
+ *
+ * @param memory holds the rows
+ * @param at byte of the first row of the first item
+ * @param itemStep bytes between items
+ * @param rowStep bytes between the rows of an item
+ * @param copied whether this is a copy
+ */
+record TileView(MemorySegment memory, long at, long itemStep, long rowStep, boolean copied) {
+  /** Byte of the first row of an item. */
+  long item(long number) {
+    return at + number * itemStep;
+  }
+}
