@@ -16,6 +16,7 @@ module org.quern {
 
   exports org.quern;
   exports org.quern.family;
+  exports org.quern.gaunt;
   exports org.quern.io;
   exports org.quern.linalg;
   exports org.quern.prune;
