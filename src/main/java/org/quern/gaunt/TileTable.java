@@ -7,8 +7,8 @@ import org.quern.tensor.DType;
 import org.quern.tensor.Tensor;
 
 /**
- * A constant matrix in the order in which {@link TileKernels#mix} reads it, rounded once from
- * double precision. Rows are padded with zeros to a multiple of {@link TileKernels#BLOCK}.
+ * A constant matrix in the order in which {@link SampleKernels#mix} reads it, rounded once from
+ * double precision. Rows are padded with zeros to a multiple of {@link SampleKernels#BLOCK}.
  *
  * @param memory the elements
  * @param rows number of rows, without the padding
@@ -29,15 +29,26 @@ record TileTable(MemorySegment memory, int rows, int columns) {
     return new TileTable(memory, matrix.length, columns);
   }
 
+  /** The transpose of a matrix that has rows. */
+  static double[][] transposed(double[][] matrix) {
+    double[][] transposed = new double[matrix[0].length][matrix.length];
+    for (int i = 0; i < matrix.length; i++) {
+      for (int j = 0; j < matrix[i].length; j++) {
+        transposed[j][i] = matrix[i][j];
+      }
+    }
+    return transposed;
+  }
+
   /** The element of a packed matrix at which {@code (row, column)} lies. */
   static long place(int row, int column, int columns) {
-    int block = row / TileKernels.BLOCK;
-    return ((long) block * columns + column) * TileKernels.BLOCK + row % TileKernels.BLOCK;
+    int block = row / SampleKernels.BLOCK;
+    return ((long) block * columns + column) * SampleKernels.BLOCK + row % SampleKernels.BLOCK;
   }
 
   /** Rows with padding. */
   static int pad(int rows) {
-    return Math.ceilDiv(rows, TileKernels.BLOCK) * TileKernels.BLOCK;
+    return Math.ceilDiv(rows, SampleKernels.BLOCK) * SampleKernels.BLOCK;
   }
 
   /** Stores an element, rounded to F32 or F64. */

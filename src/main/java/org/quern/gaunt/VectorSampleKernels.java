@@ -14,7 +14,7 @@ import org.quern.tensor.DType;
  * filters have the points of the sphere there. Accumulators are locals and methods short, because
  * only so the compiler keeps them in registers.
  */
-final class VectorTileKernels implements TileKernels {
+final class VectorSampleKernels implements SampleKernels {
   private static final VectorSpecies<Float> S =
       FloatVector.SPECIES_PREFERRED.length() > LANES
           ? FloatVector.SPECIES_512
@@ -44,7 +44,7 @@ final class VectorTileKernels implements TileKernels {
 
   static {
     for (int l = 0; l < STEPS.length; l++) {
-      STEPS[l] = (float) TileKernels.step(l);
+      STEPS[l] = (float) SampleKernels.step(l);
     }
   }
 

@@ -7,7 +7,7 @@ import java.lang.foreign.MemorySegment;
 import org.quern.tensor.DType;
 
 /** The formulas in double precision, as they read. */
-final class ScalarTileKernels implements TileKernels {
+final class ScalarSampleKernels implements SampleKernels {
   private static double get(MemorySegment tile, long row, int lane) {
     return tile.getAtIndex(JAVA_DOUBLE, row * LANES + lane);
   }
@@ -155,7 +155,7 @@ final class ScalarTileKernels implements TileKernels {
         double sum = 0;
         for (int l = 0; l <= degree; l++) {
           sum += coefficients.getAtIndex(JAVA_DOUBLE, edge * (degree + 1) + l) * legendre;
-          double next = cos * legendre - TileKernels.step(l) * before;
+          double next = cos * legendre - SampleKernels.step(l) * before;
           before = legendre;
           legendre = next;
         }
@@ -187,8 +187,8 @@ final class ScalarTileKernels implements TileKernels {
       for (int l = 0; l <= degree; l++) {
         add(gradient, gradientAt + l, weight * legendre);
         turn += coefficients.getAtIndex(JAVA_DOUBLE, edge * (degree + 1) + l) * slope;
-        double next = cos * legendre - TileKernels.step(l) * before;
-        double nextSlope = legendre + cos * slope - TileKernels.step(l) * slopeBefore;
+        double next = cos * legendre - SampleKernels.step(l) * before;
+        double nextSlope = legendre + cos * slope - SampleKernels.step(l) * slopeBefore;
         before = legendre;
         legendre = next;
         slopeBefore = slope;

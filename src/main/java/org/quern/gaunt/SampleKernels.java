@@ -11,7 +11,7 @@ import org.quern.tensor.DType;
  * of all channels of the block, and rows follow one another. Tiles start at a row of a segment. All
  * numbers are of {@link #type()}. Whoever calls keeps the segments reachable.
  */
-interface TileKernels {
+interface SampleKernels {
   /** Channels of a tile. */
   int LANES = 16;
 
