@@ -14,6 +14,10 @@ import org.quern.tensor.Tensor;
 final class CoefficientReplayer {
   static final Set<String> COEFFICIENTS = Set.of("l1", "m1", "l2", "m2", "l3", "m3", "value");
   static final Set<String> CONSTANTS = Set.of("l1", "l2", "l3", "parity", "constant");
+
+  /** Recorded decimals were computed in binary64 and are up to 3 units off the exact values. */
+  private static final double RECORDED_ULPS = 4;
+
   private static final String ULPS = "units in the last place";
 
   private final Replay replay;
@@ -44,7 +48,7 @@ final class CoefficientReplayer {
               l1, i[entry] - l1 * l1 - l1, l2, j[entry] - l2 * l2 - l2, l3, k[entry] - l3 * l3 - l3);
       worst = Math.max(worst, ulps(got, value.getDouble(entry)));
     }
-    file.record("value", worst, 1, ULPS);
+    file.record("value", worst, RECORDED_ULPS, ULPS);
     int count = GauntCoefficients.table(highest1, highest2, highest3).size();
     file.record("number of non-zero values", Math.abs(count - i.length), 0, "values");
   }
@@ -74,7 +78,7 @@ final class CoefficientReplayer {
         unequal += same ? 0 : 1;
       }
     }
-    replay.record(name, "value", worst, 1, ULPS);
+    replay.record(name, "value", worst, RECORDED_ULPS, ULPS);
     if (exact) {
       replay.record(name, "4 pi value^2, sign", unequal, 0, "unequal fractions");
     }
@@ -98,7 +102,7 @@ final class CoefficientReplayer {
       double got = GauntCoefficients.pathConstant(l1, l2, l3);
       worst = Math.max(worst, ulps(got, csv.number(row, "constant")));
     }
-    replay.record(name, "constant", worst, 1, ULPS);
+    replay.record(name, "constant", worst, RECORDED_ULPS, ULPS);
     replay.record(name, "parity", wrong, 0, "paths");
   }
 

@@ -10,7 +10,7 @@ import org.quern.tensor.Tensor;
 /**
  * The directed edges of a graph, in any order; duplicates and self-edges are allowed. Immutable;
  * sorted once, by destination and by source, so that every convolution over them adds in one fixed
- * order. The lifetime is that of the arena.
+ * order.
  */
 public final class Edges {
   private final int nodes;
@@ -18,24 +18,23 @@ public final class Edges {
   private final List byDestination;
   private final List bySource;
 
-  private Edges(Arena arena, int nodes, int[] source, int[] destination) {
+  private Edges(int nodes, int[] source, int[] destination) {
     this.nodes = nodes;
     this.size = source.length;
-    this.byDestination = List.of(arena, nodes, destination, source);
-    this.bySource = List.of(arena, nodes, source, destination);
+    this.byDestination = List.of(nodes, destination, source);
+    this.bySource = List.of(nodes, source, destination);
   }
 
   /**
    * Sorts edges.
    *
-   * @param arena gives the memory and the lifetime; a shared one where several threads work
    * @param nodes number of nodes
    * @param source for each edge the node that sends, from 0 to {@code nodes - 1}
    * @param destination for each edge the node that receives
    * @throws IllegalArgumentException where a node is out of range, naming edge and node, or the
    *     lengths differ
    */
-  public static Edges of(Arena arena, int nodes, int[] source, int[] destination) {
+  public static Edges of(int nodes, int[] source, int[] destination) {
     if (nodes < 0) {
       throw new IllegalArgumentException("nodes: expected >= 0, got " + nodes);
     }
@@ -46,7 +45,7 @@ public final class Edges {
     }
     check("source", nodes, source);
     check("destination", nodes, destination);
-    return new Edges(arena, nodes, source, destination);
+    return new Edges(nodes, source, destination);
   }
 
   /**
@@ -56,8 +55,8 @@ public final class Edges {
    * @param destination I32 or I64 [edges]
    * @throws IllegalArgumentException as for arrays
    */
-  public static Edges of(Arena arena, int nodes, Tensor source, Tensor destination) {
-    return of(arena, nodes, ints("source", source), ints("destination", destination));
+  public static Edges of(int nodes, Tensor source, Tensor destination) {
+    return of(nodes, ints("source", source), ints("destination", destination));
   }
 
   private static int[] ints(String name, Tensor tensor) {
@@ -119,7 +118,7 @@ public final class Edges {
    * @param longest size of the largest group
    */
   record List(int[] start, MemorySegment edge, MemorySegment other, int longest) {
-    static List of(Arena arena, int nodes, int[] key, int[] other) {
+    static List of(int nodes, int[] key, int[] other) {
       int[] start = new int[nodes + 1];
       for (int node : key) {
         start[node + 1]++;
@@ -130,6 +129,7 @@ public final class Edges {
         start[i + 1] += start[i];
       }
       int[] next = start.clone();
+      Arena arena = Arena.ofAuto();
       MemorySegment edges = arena.allocate(JAVA_INT, Math.max(1, key.length));
       MemorySegment others = arena.allocate(JAVA_INT, Math.max(1, key.length));
       for (int i = 0; i < key.length; i++) {

@@ -1,6 +1,5 @@
 package org.quern.gaunt;
 
-import java.lang.foreign.Arena;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
 import org.quern.runtime.Capabilities;
@@ -39,13 +38,7 @@ public final class GauntConvolution {
      */
     GRID,
     /** The filter of each edge is made a matrix, n(L3) x n(L1), that multiplies the features. */
-    EDGE_MATRIX,
-    /**
-     * Features are rotated so that the edge is the polar axis, where the matrix of the filter is
-     * block-diagonal in the order m, and rotated back (Passaro and Zitnick, "Reducing SO(3)
-     * convolutions to SO(2) for efficient equivariant GNNs", ICML 2023).
-     */
-    ROTATED
+    EDGE_MATRIX
   }
 
   private final int degree1;
@@ -57,7 +50,7 @@ public final class GauntConvolution {
   private final Tier tier;
   private final ConvolutionScheme scheme;
 
-  private GauntConvolution(Builder builder, Arena arena) {
+  private GauntConvolution(Builder builder) {
     degree1 = builder.degree1;
     degree2 = builder.degree2;
     degree3 = builder.degree3;
@@ -69,18 +62,14 @@ public final class GauntConvolution {
     scheme =
         switch (form) {
           case GRID ->
-              new GridConvolution(kernels, degree1, degree2, degree3, builder.threads, arena);
-          case EDGE_MATRIX -> edgeScheme(kernels, builder.threads, false);
-          case ROTATED -> edgeScheme(kernels, builder.threads, true);
+              new GridConvolution(kernels, degree1, degree2, degree3, builder.threads);
+          case EDGE_MATRIX -> edgeScheme(kernels, builder.threads);
         };
   }
 
-  private ConvolutionScheme edgeScheme(SampleKernels kernels, int threads, boolean rotated) {
+  private ConvolutionScheme edgeScheme(SampleKernels kernels, int threads) {
     Couplings couplings = GauntCoefficients.table(degree1, degree2, degree3);
-    EdgeFilter filter =
-        rotated
-            ? new RotatedFilter(couplings, degree1, degree2, degree3)
-            : new EdgeMatrices(couplings, components(degree1), components(degree3));
+    EdgeFilter filter = new EdgeMatrices(couplings, components(degree1), components(degree3));
     return new EdgeConvolution(kernels, degree1, degree2, degree3, threads, filter, couplings);
   }
 
@@ -251,12 +240,10 @@ public final class GauntConvolution {
     /**
      * Makes the plan.
      *
-     * @param arena gives the memory of the tables, and so the lifetime of the plan; a shared one
-     *     where several threads work
      * @throws IllegalStateException where the demanded tier cannot run
      */
-    public GauntConvolution build(Arena arena) {
-      return new GauntConvolution(this, arena);
+    public GauntConvolution build() {
+      return new GauntConvolution(this);
     }
   }
 }

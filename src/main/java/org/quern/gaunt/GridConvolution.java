@@ -43,7 +43,7 @@ final class GridConvolution implements ConvolutionScheme {
   private final TileTable[] gradientProjection;
 
   GridConvolution(
-      SampleKernels kernels, int degree1, int degree2, int degree3, int threads, Arena arena) {
+      SampleKernels kernels, int degree1, int degree2, int degree3, int threads) {
     this.kernels = kernels;
     this.type = kernels.type();
     this.row = (long) LANES * type.bytes();
@@ -51,6 +51,7 @@ final class GridConvolution implements ConvolutionScheme {
     this.components1 = (degree1 + 1) * (degree1 + 1);
     this.components3 = (degree3 + 1) * (degree3 + 1);
     this.threads = threads;
+    Arena arena = Arena.ofAuto();
     SphereGrid grid = new SphereGrid(degree1 + degree2 + degree3);
     chunks = Math.ceilDiv(grid.size(), POINTS);
     points = arena.allocate((long) chunks * 3 * POINTS * type.bytes(), Tensor.ALIGNMENT);

@@ -20,14 +20,13 @@ final class LayerReplayer {
   }
 
   void convolution() throws IOException {
-    Arena arena = file.arena();
     for (DType type : TYPES) {
       Tensor x = file.channelsLast("x", type);
       Tensor h = file.plain("h", type);
       Tensor a = file.has("a") ? file.plain("a", type) : null;
       ConvolutionInputs in = new ConvolutionInputs(x, file.plain("r", type), h, a);
       Edges edges =
-          Edges.of(arena, Math.toIntExact(x.dim(0)), file.ints("src"), file.ints("dst"));
+          Edges.of(Math.toIntExact(x.dim(0)), file.ints("src"), file.ints("dst"));
       Tensor out = file.likeChannelsLast("out", type);
       for (GauntConvolution.Form form : GauntConvolution.Form.values()) {
         GauntConvolution convolution =
@@ -37,7 +36,7 @@ final class LayerReplayer {
                 .type(type)
                 .form(form)
                 .tier(file.tier())
-                .build(arena);
+                .build();
         try (LayerWorkspace workspace = new LayerWorkspace()) {
           convolution.forward(edges, in, out, workspace);
           file.compareChannelsLast("out", form.toString(), out);
@@ -89,7 +88,7 @@ final class LayerReplayer {
               .species(Math.toIntExact(w.dim(1)))
               .type(type)
               .tier(file.tier())
-              .build(file.arena());
+              .build();
       int components = (degreeOut + 1) * (degreeOut + 1);
       Tensor out = Tensor.allocate(file.arena(), type, x.dim(0), components, channels);
       double tolerance =

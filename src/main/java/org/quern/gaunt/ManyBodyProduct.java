@@ -59,7 +59,7 @@ public final class ManyBodyProduct {
 
   private final TileTable[] spreading;
 
-  private ManyBodyProduct(Builder builder, Arena arena) {
+  private ManyBodyProduct(Builder builder) {
     degree = builder.degree;
     order = builder.order;
     degreeOut = builder.degreeOut;
@@ -71,6 +71,7 @@ public final class ManyBodyProduct {
     tier = GauntConvolution.tileTier(type, builder.tier);
     kernels = GauntConvolution.kernels(tier);
     row = (long) LANES * kernels.type().bytes();
+    Arena arena = Arena.ofAuto();
     SphereGrid grid = new SphereGrid(gridDegree());
     points = grid.size();
     double[][] samples = grid.sample(SphereGrid.Sample.VALUE, degree);
@@ -429,12 +430,10 @@ public final class ManyBodyProduct {
     /**
      * Makes the plan.
      *
-     * @param arena gives the memory of the tables, and so the lifetime of the plan; a shared one
-     *     where several threads work
      * @throws IllegalStateException where the demanded tier cannot run
      */
-    public ManyBodyProduct build(Arena arena) {
-      return new ManyBodyProduct(this, arena);
+    public ManyBodyProduct build() {
+      return new ManyBodyProduct(this);
     }
   }
 }
