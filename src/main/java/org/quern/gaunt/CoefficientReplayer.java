@@ -45,7 +45,12 @@ final class CoefficientReplayer {
       highest3 = Math.max(highest3, l3);
       double got =
           GauntCoefficients.value(
-              l1, i[entry] - l1 * l1 - l1, l2, j[entry] - l2 * l2 - l2, l3, k[entry] - l3 * l3 - l3);
+              l1,
+              i[entry] - l1 * l1 - l1,
+              l2,
+              j[entry] - l2 * l2 - l2,
+              l3,
+              k[entry] - l3 * l3 - l3);
       worst = Math.max(worst, ulps(got, value.getDouble(entry)));
     }
     file.record("value", worst, RECORDED_ULPS, ULPS);

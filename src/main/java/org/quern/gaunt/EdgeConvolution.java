@@ -134,8 +134,7 @@ final class EdgeConvolution implements ConvolutionScheme {
         });
   }
 
-  private void apply(
-      boolean transposed, Scratch scratch, int worker, TileView source, long node) {
+  private void apply(boolean transposed, Scratch scratch, int worker, TileView source, long node) {
     MemorySegment tiles = scratch.tiles(worker);
     filter.apply(
         kernels,
@@ -238,13 +237,7 @@ final class EdgeConvolution implements ConvolutionScheme {
 
   /** {@code matrix[k, i] += sum over lanes of a g[k] x[i]}. */
   private void outer(
-      TileView x,
-      long source,
-      TileView g,
-      long node,
-      TileView scales,
-      long edge,
-      double[] matrix) {
+      TileView x, long source, TileView g, long node, TileView scales, long edge, double[] matrix) {
     for (int k = 0; k < components3; k++) {
       for (int i = 0; i < components1; i++) {
         double sum = 0;

@@ -40,7 +40,9 @@ public final class Edges {
     }
     if (source.length != destination.length) {
       throw new IllegalArgumentException(
-          "destination: expected one node per edge, " + source.length + ", got "
+          "destination: expected one node per edge, "
+              + source.length
+              + ", got "
               + destination.length);
     }
     check("source", nodes, source);
@@ -61,8 +63,7 @@ public final class Edges {
 
   private static int[] ints(String name, Tensor tensor) {
     if (tensor.rank() != 1 || (tensor.type() != DType.I32 && tensor.type() != DType.I64)) {
-      throw new IllegalArgumentException(
-          name + ": expected I32 or I64 [edges], got " + tensor);
+      throw new IllegalArgumentException(name + ": expected I32 or I64 [edges], got " + tensor);
     }
     int[] values = new int[Math.toIntExact(tensor.dim(0))];
     for (int i = 0; i < values.length; i++) {

@@ -15,12 +15,13 @@ import org.quern.tensor.Tensor;
  * </pre>
  *
  * where Gaunt is the product of functions on the sphere, degrees (L1, L2 -> L3), in the orthonormal
- * basis. A node that receives nothing gets zeros; duplicate edges add; messages to a node add in the
- * order of the edges, so the result does not depend on the number of threads. It is differentiable
- * by all inputs, the edge vectors among them: forces are minus the gradient by r, and conservative.
+ * basis. A node that receives nothing gets zeros; duplicate edges add; messages to a node add in
+ * the order of the edges, so the result does not depend on the number of threads. It is
+ * differentiable by all inputs, the edge vectors among them: forces are minus the gradient by r,
+ * and conservative.
  *
- * <p>A plan is immutable and may be shared by threads, each with a workspace of its own. It works on
- * host memory; inputs, output and gradients must not overlap.
+ * <p>A plan is immutable and may be shared by threads, each with a workspace of its own. It works
+ * on host memory; inputs, output and gradients must not overlap.
  */
 public final class GauntConvolution {
   /** The tiers that the family implements. */
@@ -61,8 +62,7 @@ public final class GauntConvolution {
     SampleKernels kernels = kernels(tier);
     scheme =
         switch (form) {
-          case GRID ->
-              new GridConvolution(kernels, degree1, degree2, degree3, builder.threads);
+          case GRID -> new GridConvolution(kernels, degree1, degree2, degree3, builder.threads);
           case EDGE_MATRIX -> edgeScheme(kernels, builder.threads);
         };
   }
@@ -129,8 +129,8 @@ public final class GauntConvolution {
    * @param g gradient by the output, [nodes, n(L3), channels]
    * @param gradients receives the gradients by the inputs
    * @param workspace scratch memory
-   * @throws IllegalArgumentException as {@link #forward}, or where a gradient by scales is asked for
-   *     and there are none
+   * @throws IllegalArgumentException as {@link #forward}, or where a gradient by scales is asked
+   *     for and there are none
    */
   public void backward(
       Edges edges,

@@ -44,10 +44,48 @@ final class GauntReplayer {
     } else if (keys.containsAll(Set.of("x", "species", "W"))) {
       file.claim();
       new LayerReplayer(file).manyBody();
+    } else if (keys.containsAll(Set.of("xyz", "Y"))) {
+      file.claim();
+      new SphereReplayer(file).harmonics();
+    } else if (keys.containsAll(Set.of("x1", "x2", "out", "sh2f"))) {
+      file.claim();
+      new SphereReplayer(file).fourier();
+    } else if (keys.containsAll(Set.of("R", "D1", "x1", "x2", "out"))) {
+      file.claim();
+    } else if (keys.containsAll(Set.of("x1", "x2", "out_exact"))) {
+      file.claim();
+      new ProductReplayer(file).official();
+    } else if (keys.containsAll(Set.of("x1", "x2", "out"))) {
+      replayProduct(file);
     } else if (keys.containsAll(Set.of("i", "j", "k", "value"))) {
       file.claim();
       new CoefficientReplayer(replay).tensors(file);
     }
+  }
+
+  /** Products of two operands; what kind, other tensors, shapes or the note in the file tell. */
+  private void replayProduct(GoldenTensors file) throws IOException {
+    file.claim();
+    String kind = file.metadata().getOrDefault("kind", "");
+    String flat = file.metadata().get("irreps_in");
+    if (flat != null) {
+      int degree1 = highest(flat);
+      String other = file.metadata().getOrDefault("irreps_in2", flat);
+      int degree3 = highest(file.metadata().getOrDefault("irreps_out", flat));
+      new ProductReplayer(file).flat(new int[] {degree1, highest(other), degree3});
+    } else if (kind.contains("cross") || kind.contains("bracket")) {
+      new ProductReplayer(file).cross();
+    } else {
+      new ProductReplayer(file).product();
+    }
+  }
+
+  private static int highest(String irreps) {
+    return java.util.Arrays.stream(irreps.split("\\+"))
+        .map(part -> part.strip().replaceAll(".*x", "").replaceAll("[eo]", ""))
+        .mapToInt(Integer::parseInt)
+        .max()
+        .orElse(0);
   }
 
   private void replayTable(String name, Csv csv) throws IOException {

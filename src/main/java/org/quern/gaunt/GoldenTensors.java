@@ -14,6 +14,10 @@ import org.quern.tensor.Tensor;
 final class GoldenTensors {
   private static final double TOLERANCE_F64 = 1e-12;
   private static final double TOLERANCE_F32 = 2e-6;
+
+  /** What binary32 costs the other program, and as much again for ours. */
+  private static final double OFFICIAL_TOLERANCE = 6e-7;
+
   private static final String UNIT = "error / largest";
 
   private final Replay replay;
@@ -86,6 +90,60 @@ final class GoldenTensors {
     return result;
   }
 
+  /** A matrix with its dimensions exchanged. */
+  Tensor transposed(String key, DType type) throws IOException {
+    return transposed(plain(key, type), arena);
+  }
+
+  /** The matrix with its dimensions exchanged. */
+  static Tensor transposed(Tensor tensor, Arena arena) {
+    Tensor result = Tensor.allocate(arena, tensor.type(), tensor.dim(1), tensor.dim(0));
+    for (long i = 0; i < tensor.dim(0); i++) {
+      for (long j = 0; j < tensor.dim(1); j++) {
+        result.setDouble(tensor.getDouble(i, j), j, i);
+      }
+    }
+    return result;
+  }
+
+  /** Some rows of a recorded matrix. */
+  Tensor rows(String key, DType type, int[] rows) throws IOException {
+    Tensor all = plain(key, type);
+    Tensor result = Tensor.allocate(arena, type, rows.length, all.dim(1));
+    for (int row = 0; row < rows.length; row++) {
+      for (long j = 0; j < all.dim(1); j++) {
+        result.setDouble(all.getDouble(rows[row], j), row, j);
+      }
+    }
+    return result;
+  }
+
+  /** Records the distance of a result from some items of a recorded tensor. */
+  void compareRows(String key, String how, Tensor got, int[] rows) throws IOException {
+    double[] all = file.load(key, arena).toDoubleArray();
+    int item = Math.toIntExact(got.size() / Math.max(1, got.dim(0)));
+    double[] expected = new double[rows.length * item];
+    for (int row = 0; row < rows.length; row++) {
+      System.arraycopy(all, rows[row] * item, expected, row * item, item);
+    }
+    record(
+        key + ": " + how + ", " + got.type(),
+        distance(got.toDoubleArray(), expected),
+        tolerance(got.type()),
+        UNIT);
+  }
+
+  /** The shape of a recorded tensor. */
+  long[] shape(String key) throws IOException {
+    return file.entry(key).shape();
+  }
+
+  /** The last extent of a recorded tensor. */
+  long last(String key) throws IOException {
+    long[] shape = file.entry(key).shape();
+    return shape.length == 0 ? 1 : shape[shape.length - 1];
+  }
+
   /** Zeros of the shape that the channels-last form of a recorded tensor has. */
   Tensor likeChannelsLast(String key, DType type) throws IOException {
     long[] shape = file.entry(key).shape();
@@ -110,12 +168,31 @@ final class GoldenTensors {
   /** Records the distance of a result from a recorded tensor. */
   void compare(String key, String how, Tensor got, double tolerance) throws IOException {
     double[] expected = file.load(key, arena).toDoubleArray();
-    replay.record(
-        name,
+    record(
         key + ": " + how + ", " + got.type(),
         distance(got.toDoubleArray(), expected),
         tolerance,
         UNIT);
+  }
+
+  /**
+   * Records the distance, in the root mean square, of a result, channels last, from a tensor that
+   * another program computed in binary32.
+   */
+  void compareFrobenius(String key, String how, Tensor got) throws IOException {
+    double[] values = exchanged(got, arena).toDoubleArray();
+    double[] expected = file.load(key, arena).toDoubleArray();
+    double error = values.length == expected.length ? 0 : Double.NaN;
+    double size = 0;
+    for (int i = 0; i < expected.length && !Double.isNaN(error); i++) {
+      error += (values[i] - expected[i]) * (values[i] - expected[i]);
+      size += expected[i] * expected[i];
+    }
+    record(
+        key + ": " + how + ", " + got.type(),
+        Math.sqrt(error / size),
+        OFFICIAL_TOLERANCE,
+        "relative error");
   }
 
   /** Records an outcome of another kind. */

@@ -42,8 +42,7 @@ final class GridConvolution implements ConvolutionScheme {
   private final TileTable[] projection;
   private final TileTable[] gradientProjection;
 
-  GridConvolution(
-      SampleKernels kernels, int degree1, int degree2, int degree3, int threads) {
+  GridConvolution(SampleKernels kernels, int degree1, int degree2, int degree3, int threads) {
     this.kernels = kernels;
     this.type = kernels.type();
     this.row = (long) LANES * type.bytes();
@@ -62,8 +61,9 @@ final class GridConvolution implements ConvolutionScheme {
         TileTable.set(points, type, at, place[axis]);
       }
     }
-    double[][] samples1 = padded(grid.sample(SphereGrid.Sample.VALUE, degree1));
-    double[][] integrals3 = TileTable.transposed(padded(TileTable.transposed(grid.integrals(degree3))));
+    double[][] samples1 = padded(grid.values(degree1));
+    double[][] integrals3 =
+        TileTable.transposed(padded(TileTable.transposed(grid.integrals(degree3))));
     sampling = TileTable.of(arena, type, samples1);
     gradientSampling = TileTable.of(arena, type, TileTable.transposed(integrals3));
     projection = byChunk(arena, integrals3);
@@ -92,8 +92,7 @@ final class GridConvolution implements ConvolutionScheme {
 
   @Override
   public void forward(Edges edges, ConvolutionInputs in, Tensor out, LayerWorkspace workspace) {
-    EdgeGeometry geometry =
-        EdgeGeometry.of(in.r(), in.h(), degree2, type, workspace, threads);
+    EdgeGeometry geometry = EdgeGeometry.of(in.r(), in.h(), degree2, type, workspace, threads);
     TileOperand x = operand(in.x(), workspace, Use.X).read();
     TileOperand scale = in.a() == null ? null : operand(in.a(), workspace, Use.SCALE).read();
     TileOperand sums = operand(out, workspace, Use.OUT);
@@ -130,8 +129,7 @@ final class GridConvolution implements ConvolutionScheme {
       Tensor g,
       ConvolutionGradients gradients,
       LayerWorkspace workspace) {
-    EdgeGeometry geometry =
-        EdgeGeometry.of(in.r(), in.h(), degree2, type, workspace, threads);
+    EdgeGeometry geometry = EdgeGeometry.of(in.r(), in.h(), degree2, type, workspace, threads);
     int blocks = TileOperand.blocks(Math.toIntExact(g.rowLength()));
     TileOperand x = operand(in.x(), workspace, Use.X).read();
     TileOperand upstream = operand(g, workspace, Use.GRADIENT).read();
@@ -139,9 +137,7 @@ final class GridConvolution implements ConvolutionScheme {
     TileOperand gx =
         gradients.x() == null ? null : operand(gradients.x(), workspace, Use.X_GRADIENT);
     TileOperand gscale =
-        gradients.a() == null
-            ? null
-            : operand(gradients.a(), workspace, Use.SCALE_GRADIENT).zero();
+        gradients.a() == null ? null : operand(gradients.a(), workspace, Use.SCALE_GRADIENT).zero();
     boolean byEdge = gradients.r() != null || gradients.h() != null || gscale != null;
     MemorySegment samples = workspace.get(Use.SAMPLES, byEdge ? blocks * nodeBytes(edges) : 0);
     MemorySegment gsamples = workspace.get(Use.GRADIENT_SAMPLES, blocks * nodeBytes(edges));
@@ -169,8 +165,7 @@ final class GridConvolution implements ConvolutionScheme {
       }
       if (byEdge) {
         sample(edges, sampling, components1, x, 0, blocks, chunk, samples);
-        contract(
-            edges, geometry, samples, gsamples, scale, gscale, blocks, chunk, turns, scratch);
+        contract(edges, geometry, samples, gsamples, scale, gscale, blocks, chunk, turns, scratch);
       }
     }
     if (gx != null) {
@@ -327,8 +322,7 @@ final class GridConvolution implements ConvolutionScheme {
             filters(geometry, count, list.edge(), start, chunk, own);
             for (int i = 0; i < count; i++) {
               long edge = list.edge().getAtIndex(JAVA_INT, start + i);
-              long source =
-                  list.other().getAtIndex(JAVA_INT, start + i);
+              long source = list.other().getAtIndex(JAVA_INT, start + i);
               for (int lane = 0; lane < LANES; lane++) {
                 TileTable.set(own, type, Scratch.SUMS * LANES + lane, 0);
               }

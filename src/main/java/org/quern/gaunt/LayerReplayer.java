@@ -8,7 +8,8 @@ import org.quern.tensor.Tensor;
 
 /** Replays recorded convolutions and many-body products. */
 final class LayerReplayer {
-  private static final List<DType> TYPES = List.of(DType.F64, DType.F32);
+  /** Element types that everything is replayed in. */
+  static final List<DType> TYPES = List.of(DType.F64, DType.F32);
 
   /** Powers cost digits in binary32. */
   private static final double POWER_TOLERANCE_F32 = 1e-5;
@@ -25,8 +26,7 @@ final class LayerReplayer {
       Tensor h = file.plain("h", type);
       Tensor a = file.has("a") ? file.plain("a", type) : null;
       ConvolutionInputs in = new ConvolutionInputs(x, file.plain("r", type), h, a);
-      Edges edges =
-          Edges.of(Math.toIntExact(x.dim(0)), file.ints("src"), file.ints("dst"));
+      Edges edges = Edges.of(Math.toIntExact(x.dim(0)), file.ints("src"), file.ints("dst"));
       Tensor out = file.likeChannelsLast("out", type);
       for (GauntConvolution.Form form : GauntConvolution.Form.values()) {
         GauntConvolution convolution =
@@ -91,8 +91,7 @@ final class LayerReplayer {
               .build();
       int components = (degreeOut + 1) * (degreeOut + 1);
       Tensor out = Tensor.allocate(file.arena(), type, x.dim(0), components, channels);
-      double tolerance =
-          type == DType.F64 ? GoldenTensors.tolerance(type) : POWER_TOLERANCE_F32;
+      double tolerance = type == DType.F64 ? GoldenTensors.tolerance(type) : POWER_TOLERANCE_F32;
       try (LayerWorkspace workspace = new LayerWorkspace()) {
         product.forward(x, species, w, out, workspace);
         if (official) {

@@ -6,8 +6,8 @@ import org.jspecify.annotations.Nullable;
 import org.quern.tensor.Tensor;
 
 /**
- * Scratch memory for calls of {@link GauntConvolution} and {@link ManyBodyProduct}, reused from call
- * to call; it grows to the largest. To be used by one call at a time.
+ * Scratch memory for calls of {@link GauntConvolution} and {@link ManyBodyProduct}, reused from
+ * call to call; it grows to the largest. To be used by one call at a time.
  */
 public final class LayerWorkspace implements AutoCloseable {
   private final @Nullable Arena[] arenas = new Arena[Use.values().length];

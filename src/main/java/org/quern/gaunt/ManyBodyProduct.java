@@ -74,7 +74,7 @@ public final class ManyBodyProduct {
     Arena arena = Arena.ofAuto();
     SphereGrid grid = new SphereGrid(gridDegree());
     points = grid.size();
-    double[][] samples = grid.sample(SphereGrid.Sample.VALUE, degree);
+    double[][] samples = grid.values(degree);
     double[][] integrals = grid.integrals(degreeOut);
     sampling = TileTable.of(arena, kernels.type(), samples);
     gathering = TileTable.of(arena, kernels.type(), TileTable.transposed(samples));
@@ -126,8 +126,7 @@ public final class ManyBodyProduct {
    * @throws IllegalArgumentException where a shape, a type or a device does not suit, or a species
    *     is out of range
    */
-  public void forward(
-      Tensor x, int[] speciesOf, Tensor w, Tensor out, LayerWorkspace workspace) {
+  public void forward(Tensor x, int[] speciesOf, Tensor w, Tensor out, LayerWorkspace workspace) {
     check(x, speciesOf, w, "out", out);
     TileOperand in = new TileOperand(x, kernels.type(), workspace, Use.X, threads).read();
     TileOperand sums = new TileOperand(out, kernels.type(), workspace, Use.OUT, threads);
@@ -196,9 +195,7 @@ public final class ManyBodyProduct {
     TileOperand upstream =
         new TileOperand(g, kernels.type(), workspace, Use.GRADIENT, threads).read();
     TileOperand gin =
-        gx == null
-            ? null
-            : new TileOperand(gx, kernels.type(), workspace, Use.X_GRADIENT, threads);
+        gx == null ? null : new TileOperand(gx, kernels.type(), workspace, Use.X_GRADIENT, threads);
     MemorySegment weights = workspace.get(Use.WEIGHT, weightRows() * row);
     transfer(w, weights, true);
     long batch = x.dim(0);

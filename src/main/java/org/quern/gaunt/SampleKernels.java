@@ -40,9 +40,43 @@ interface SampleKernels {
    * @param add true to add to what {@code out} holds
    */
   void mix(
-      MemorySegment table, long at, int rows, int columns,
-      MemorySegment in, long inAt, long inStep,
-      MemorySegment out, long outAt, long outStep, boolean add);
+      MemorySegment table,
+      long at,
+      int rows,
+      int columns,
+      MemorySegment in,
+      long inAt,
+      long inStep,
+      MemorySegment out,
+      long outAt,
+      long outStep,
+      boolean add);
+
+  /**
+   * Reads rows of an operand in an order: {@code out[r] = in[order[r]]}.
+   *
+   * @param from element type of {@code in}; the vector tier takes its own alone
+   * @param inAt byte of the first row of {@code in}
+   * @param inStep bytes between the rows of {@code in}
+   */
+  void collect(
+      int[] order,
+      DType from,
+      MemorySegment in,
+      long inAt,
+      long inStep,
+      MemorySegment out,
+      long outRow);
+
+  /** The inverse of {@link #collect}: {@code out[order[r]] = in[r]}. */
+  void distribute(
+      int[] order,
+      MemorySegment in,
+      long inRow,
+      DType to,
+      MemorySegment out,
+      long outAt,
+      long outStep);
 
   /** {@code out[r] = a[r] b[r]}, or adds that to {@code out[r]}. */
   void multiply(
@@ -60,8 +94,13 @@ interface SampleKernels {
    * (a, b) follow one another in {@code first}, a before b, and those of (c, d) in {@code second}.
    */
   void bracket(
-      int rows, MemorySegment first, long firstRow, MemorySegment second, long secondRow,
-      MemorySegment out, long outRow);
+      int rows,
+      MemorySegment first,
+      long firstRow,
+      MemorySegment second,
+      long secondRow,
+      MemorySegment out,
+      long outRow);
 
   /**
    * Powers of samples weighted per channel, by Horner's rule (specification, section 9): {@code
@@ -71,16 +110,32 @@ interface SampleKernels {
    * @param w one row of weights per order
    */
   void powers(
-      int rows, int orders, MemorySegment f, long fRow, MemorySegment w, long wRow,
-      MemorySegment out, long outRow);
+      int rows,
+      int orders,
+      MemorySegment f,
+      long fRow,
+      MemorySegment w,
+      long wRow,
+      MemorySegment out,
+      long outRow);
 
   /**
    * The derivative of {@link #powers}: {@code out[r] += g[r] sum_k (k+1) w[k] f[r]^k}, and per
    * order {@code gw[k] += sum_r g[r] f[r]^(k+1)}.
    */
   void powersBackward(
-      int rows, int orders, MemorySegment f, long fRow, MemorySegment g, long gRow,
-      MemorySegment w, long wRow, MemorySegment out, long outRow, MemorySegment gw, long gwRow);
+      int rows,
+      int orders,
+      MemorySegment f,
+      long fRow,
+      MemorySegment g,
+      long gRow,
+      MemorySegment w,
+      long wRow,
+      MemorySegment out,
+      long outRow,
+      MemorySegment gw,
+      long gwRow);
 
   /**
    * The factor of the recurrence of the monic Legendre polynomials, {@code p_0 = 1}, {@code p_1 =
@@ -92,9 +147,9 @@ interface SampleKernels {
   }
 
   /**
-   * Zonal filters of edges at {@link #POINTS} points s (specification, section 8): {@code
-   * out[i, s] = sum_l c[e_i, l] p_l(u[e_i] . s)} with monic Legendre polynomials p, whose
-   * recurrence is the shortest; about (5 + 4 degree) flops per edge and point.
+   * Zonal filters of edges at {@link #POINTS} points s (specification, section 8): {@code out[i, s]
+   * = sum_l c[e_i, l] p_l(u[e_i] . s)} with monic Legendre polynomials p, whose recurrence is the
+   * shortest; about (5 + 4 degree) flops per edge and point.
    *
    * @param edges number of edges
    * @param index I32, the edges e_i, from element {@code indexAt}
@@ -104,9 +159,16 @@ interface SampleKernels {
    * @param out from element {@code outAt}, {@link #POINTS} elements per edge
    */
   void zonal(
-      int edges, MemorySegment index, long indexAt, MemorySegment directions,
-      MemorySegment coefficients, int degree, MemorySegment points, long pointsAt,
-      MemorySegment out, long outAt);
+      int edges,
+      MemorySegment index,
+      long indexAt,
+      MemorySegment directions,
+      MemorySegment coefficients,
+      int degree,
+      MemorySegment points,
+      long pointsAt,
+      MemorySegment out,
+      long outAt);
 
   /**
    * The derivative of {@link #zonal} for one edge: adds to {@code gc[l]} the sum over points of
@@ -117,9 +179,16 @@ interface SampleKernels {
    * @param gradient F64, {@code gc} and then the three elements of {@code gu}
    */
   void zonalBackward(
-      long edge, MemorySegment directions, MemorySegment coefficients, int degree,
-      MemorySegment points, long pointsAt, MemorySegment q, long qAt,
-      MemorySegment gradient, long gradientAt);
+      long edge,
+      MemorySegment directions,
+      MemorySegment coefficients,
+      int degree,
+      MemorySegment points,
+      long pointsAt,
+      MemorySegment q,
+      long qAt,
+      MemorySegment gradient,
+      long gradientAt);
 
   /**
    * Messages to one node at {@link #POINTS} points: {@code out[s] = sum_i filter[i, s] scale[e_i]
@@ -133,9 +202,19 @@ interface SampleKernels {
    * @param x {@link #POINTS} rows per node
    */
   void gather(
-      int edges, MemorySegment nodes, MemorySegment index, long listAt,
-      MemorySegment filter, long filterAt, MemorySegment scale, long scaleAt, long scaleStep,
-      MemorySegment x, long xRow, MemorySegment out, long outRow);
+      int edges,
+      MemorySegment nodes,
+      MemorySegment index,
+      long listAt,
+      MemorySegment filter,
+      long filterAt,
+      MemorySegment scale,
+      long scaleAt,
+      long scaleStep,
+      MemorySegment x,
+      long xRow,
+      MemorySegment out,
+      long outRow);
 
   /**
    * Sums over the lanes: {@code q[s] += sum_lane x[s] g[s] scale} at {@link #POINTS} points, and
@@ -148,15 +227,33 @@ interface SampleKernels {
    * @param gsAt byte of the row that receives the gradient of the scales
    */
   void contract(
-      MemorySegment x, long xRow, MemorySegment g, long gRow, MemorySegment filter, long filterAt,
-      boolean scaled, MemorySegment scale, long scaleAt, MemorySegment q, long qAt,
-      MemorySegment gs, long gsAt);
+      MemorySegment x,
+      long xRow,
+      MemorySegment g,
+      long gRow,
+      MemorySegment filter,
+      long filterAt,
+      boolean scaled,
+      MemorySegment scale,
+      long scaleAt,
+      MemorySegment q,
+      long qAt,
+      MemorySegment gs,
+      long gsAt);
 
   /**
    * {@code out[r] = in[r] factor} for one row of factors, or adds that to {@code out[r]}. All rows
    * are given by bytes, as in {@link #mix}.
    */
   void scale(
-      int rows, MemorySegment in, long inAt, long inStep, MemorySegment factor, long factorAt,
-      MemorySegment out, long outAt, long outStep, boolean add);
+      int rows,
+      MemorySegment in,
+      long inAt,
+      long inStep,
+      MemorySegment factor,
+      long factorAt,
+      MemorySegment out,
+      long outAt,
+      long outStep,
+      boolean add);
 }

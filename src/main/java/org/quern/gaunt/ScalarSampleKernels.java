@@ -47,6 +47,40 @@ final class ScalarSampleKernels implements SampleKernels {
   }
 
   @Override
+  public void collect(
+      int[] order,
+      DType from,
+      MemorySegment in,
+      long inAt,
+      long inStep,
+      MemorySegment out,
+      long outRow) {
+    for (int r = 0; r < order.length; r++) {
+      for (int lane = 0; lane < LANES; lane++) {
+        long at = inAt + order[r] * inStep + (long) lane * from.bytes();
+        set(out, outRow + r, lane, Cells.get(in, from, at));
+      }
+    }
+  }
+
+  @Override
+  public void distribute(
+      int[] order,
+      MemorySegment in,
+      long inRow,
+      DType to,
+      MemorySegment out,
+      long outAt,
+      long outStep) {
+    for (int r = 0; r < order.length; r++) {
+      for (int lane = 0; lane < LANES; lane++) {
+        long at = outAt + order[r] * outStep + (long) lane * to.bytes();
+        Cells.set(out, to, at, get(in, inRow + r, lane));
+      }
+    }
+  }
+
+  @Override
   public void multiply(
       int rows,
       MemorySegment a,

@@ -5,8 +5,8 @@ package org.quern.gaunt;
  * (specification, section 6, C): Gauss-Legendre in cos(theta) with d/2 + 1 nodes times d + 1
  * equispaced azimuths. Points are numbered ring by ring. Immutable.
  *
- * <p>Azimuths are multiples of a full turn's (d+1)-th part, so that the cosine of m times an azimuth
- * needs no product of angles and keeps its accuracy at every order.
+ * <p>Azimuths are multiples of a full turn's (d+1)-th part, so that the cosine of m times an
+ * azimuth needs no product of angles and keeps its accuracy at every order.
  */
 final class SphereGrid {
   private final GaussLegendre rule;
@@ -78,46 +78,45 @@ final class SphereGrid {
     AZIMUTH
   }
 
-  /**
-   * Samples of all harmonics up to a degree: {@code [point][component]}, orthonormal, finite at
-   * every point.
-   */
-  double[][] sample(Sample what, int degree) {
+  /** Legendre functions that belong to a sample, by ring, in the order of {@link Legendre}. */
+  double[][] rings(Sample what, int degree) {
     Legendre legendre = new Legendre(degree);
     double[] values = new double[Legendre.size(degree)];
-    double[] functions = new double[values.length];
-    double[][] samples = new double[size()][(degree + 1) * (degree + 1)];
-    for (int point = 0; point < samples.length; point++) {
-      int turn = point % azimuths;
-      if (turn == 0) {
-        int ring = point / azimuths;
-        legendre.values(rule.cos(ring), rule.sin(ring), values);
-        switch (what) {
-          case VALUE -> System.arraycopy(values, 0, functions, 0, values.length);
-          case THETA -> legendre.thetaDerivatives(values, functions);
-          case AZIMUTH -> legendre.timesOrderOverSine(values, functions);
-        }
+    double[][] functions = new double[rings()][values.length];
+    for (int ring = 0; ring < functions.length; ring++) {
+      legendre.values(rule.cos(ring), rule.sin(ring), values);
+      switch (what) {
+        case VALUE -> System.arraycopy(values, 0, functions[ring], 0, values.length);
+        case THETA -> legendre.thetaDerivatives(values, functions[ring]);
+        case AZIMUTH -> legendre.timesOrderOverSine(values, functions[ring]);
       }
+    }
+    return functions;
+  }
+
+  /** Values of all harmonics up to a degree: {@code [point][component]}, orthonormal. */
+  double[][] values(int degree) {
+    double[][] functions = rings(Sample.VALUE, degree);
+    double[][] values = new double[size()][(degree + 1) * (degree + 1)];
+    for (int point = 0; point < values.length; point++) {
+      int turn = point % azimuths;
+      double[] ring = functions[point / azimuths];
       for (int l = 0; l <= degree; l++) {
         int middle = l * l + l;
-        boolean turned = what == Sample.AZIMUTH;
-        samples[point][middle] = turned ? 0 : functions[Legendre.index(l, 0)];
+        values[point][middle] = ring[Legendre.index(l, 0)];
         for (int m = 1; m <= l; m++) {
-          double function = Math.sqrt(2) * functions[Legendre.index(l, m)];
-          double cos = function * cosine(m, turn);
-          double sin = function * sine(m, turn);
-          // d cos(m alpha) = -m sin(m alpha), d sin(m alpha) = m cos(m alpha); m is in function.
-          samples[point][middle + m] = turned ? -sin : cos;
-          samples[point][middle - m] = turned ? cos : sin;
+          double function = Math.sqrt(2) * ring[Legendre.index(l, m)];
+          values[point][middle + m] = function * cosine(m, turn);
+          values[point][middle - m] = function * sine(m, turn);
         }
       }
     }
-    return samples;
+    return values;
   }
 
-  /** The samples of {@link #sample}, transposed and weighted: {@code [component][point]}. */
+  /** The values of {@link #values}, transposed and weighted: {@code [component][point]}. */
   double[][] integrals(int degree) {
-    double[][] samples = sample(Sample.VALUE, degree);
+    double[][] samples = values(degree);
     double[][] integrals = new double[(degree + 1) * (degree + 1)][samples.length];
     for (int point = 0; point < samples.length; point++) {
       for (int i = 0; i < integrals.length; i++) {

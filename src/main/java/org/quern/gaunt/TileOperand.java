@@ -75,8 +75,7 @@ final class TileOperand {
   TileView view(int block) {
     if (block >= copiedFrom) {
       long row = (long) LANES * type.bytes();
-      return new TileView(
-          copies, (block - copiedFrom) * copyBytes(), rowsPerItem * row, row);
+      return new TileView(copies, (block - copiedFrom) * copyBytes(), rowsPerItem * row, row);
     }
     long row = tensor.rowStride() * type.bytes();
     return new TileView(

@@ -19,8 +19,7 @@ record TileTable(MemorySegment memory, int rows, int columns) {
   static TileTable of(Arena arena, DType type, double[][] matrix) {
     int columns = matrix.length == 0 ? 0 : matrix[0].length;
     long elements = (long) pad(matrix.length) * columns;
-    MemorySegment memory =
-        arena.allocate(Math.max(1, elements * type.bytes()), Tensor.ALIGNMENT);
+    MemorySegment memory = arena.allocate(Math.max(1, elements * type.bytes()), Tensor.ALIGNMENT);
     for (int r = 0; r < matrix.length; r++) {
       for (int c = 0; c < columns; c++) {
         set(memory, type, place(r, c, columns), matrix[r][c]);

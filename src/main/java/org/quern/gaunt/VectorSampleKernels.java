@@ -20,8 +20,7 @@ final class VectorSampleKernels implements SampleKernels {
           ? FloatVector.SPECIES_512
           : FloatVector.SPECIES_PREFERRED;
   private static final ByteOrder LE = ByteOrder.LITTLE_ENDIAN;
-  private static final ValueLayout.OfFloat FLOAT =
-      ValueLayout.JAVA_FLOAT_UNALIGNED.withOrder(LE);
+  private static final ValueLayout.OfFloat FLOAT = ValueLayout.JAVA_FLOAT_UNALIGNED.withOrder(LE);
   private static final ValueLayout.OfInt INT = ValueLayout.JAVA_INT_UNALIGNED.withOrder(LE);
 
   /** Bytes of a vector and of a row of a tile. */
@@ -86,9 +85,8 @@ final class VectorSampleKernels implements SampleKernels {
       return;
     }
     long tableFrom = elements(table, at, (long) TileTable.pad(rows) * columns);
-    long inFrom =
-        NativeViews.at(in, inAt, columns == 0 ? 0 : (columns - 1) * inStep + ROW);
-    long outFrom = NativeViews.at(out, outAt, (rows - 1) * outStep + ROW);
+    long inFrom = NativeViews.at(in, inAt, span(columns, inStep));
+    long outFrom = NativeViews.at(out, outAt, span(rows, outStep));
     for (int lane = 0; lane < ROW; lane += VECTOR) {
       long t = tableFrom;
       long x = inFrom + lane;
@@ -235,6 +233,53 @@ final class VectorSampleKernels implements SampleKernels {
       even = load(in, xAt + c * xStep).fma(spread(table, tableAt + (long) c * TABLE_STEP), even);
     }
     even.add(odd).intoMemorySegment(out, outAt, LE);
+  }
+
+  @Override
+  public void collect(
+      int[] order,
+      DType from,
+      MemorySegment xIn,
+      long inAt,
+      long inStep,
+      MemorySegment outIn,
+      long outRow) {
+    MemorySegment in = NativeViews.base(xIn);
+    MemorySegment out = NativeViews.base(outIn);
+    long source = NativeViews.at(xIn, inAt, span(order.length, inStep));
+    long target = rows(outIn, outRow, order.length);
+    for (int r = 0; r < order.length; r++) {
+      for (int lane = 0; lane < ROW; lane += VECTOR) {
+        load(in, source + order[r] * inStep + lane)
+            .intoMemorySegment(out, target + (long) r * ROW + lane, LE);
+      }
+    }
+  }
+
+  @Override
+  public void distribute(
+      int[] order,
+      MemorySegment xIn,
+      long inRow,
+      DType to,
+      MemorySegment outIn,
+      long outAt,
+      long outStep) {
+    MemorySegment in = NativeViews.base(xIn);
+    MemorySegment out = NativeViews.base(outIn);
+    long source = rows(xIn, inRow, order.length);
+    long target = NativeViews.at(outIn, outAt, span(order.length, outStep));
+    for (int r = 0; r < order.length; r++) {
+      for (int lane = 0; lane < ROW; lane += VECTOR) {
+        load(in, source + (long) r * ROW + lane)
+            .intoMemorySegment(out, target + order[r] * outStep + lane, LE);
+      }
+    }
+  }
+
+  /** Bytes from the first row to the end of the last. */
+  private static long span(int rows, long step) {
+    return rows == 0 ? 0 : (rows - 1) * step + ROW;
   }
 
   @Override
@@ -685,14 +730,11 @@ final class VectorSampleKernels implements SampleKernels {
       long outAt,
       long outStep,
       boolean add) {
-    if (rows == 0) {
-      return;
-    }
     MemorySegment in = NativeViews.base(xIn);
     MemorySegment factors = NativeViews.base(factorIn);
     MemorySegment out = NativeViews.base(outIn);
-    long from = NativeViews.at(xIn, inAt, (rows - 1) * inStep + ROW);
-    long to = NativeViews.at(outIn, outAt, (rows - 1) * outStep + ROW);
+    long from = NativeViews.at(xIn, inAt, span(rows, inStep));
+    long to = NativeViews.at(outIn, outAt, span(rows, outStep));
     long factorFrom = NativeViews.at(factorIn, factorAt, ROW);
     for (int lane = 0; lane < ROW; lane += VECTOR) {
       FloatVector factor = load(factors, factorFrom + lane);

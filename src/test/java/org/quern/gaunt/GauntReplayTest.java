@@ -51,8 +51,7 @@ class GauntReplayTest {
     assumeTrue(Files.isDirectory(GOLDEN), "recorded cases are absent");
     TreeSet<String> all = new TreeSet<>(new Replay(GOLDEN, tier, result -> {}).unclaimed());
     Replay replay = replay(GOLDEN, tier);
-    assertEquals(
-        List.of(), replay.results().stream().filter(result -> !result.passed()).toList());
+    assertEquals(List.of(), replay.results().stream().filter(result -> !result.passed()).toList());
     assertEquals(List.of(), replay.unclaimed());
     assertEquals(
         all,
