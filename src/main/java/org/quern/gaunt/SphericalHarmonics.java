@@ -122,8 +122,7 @@ public final class SphericalHarmonics {
    */
   public void values(Tensor vectors, Tensor out, SphereWorkspace workspace) {
     bind(vectors, vectors, out, workspace, tables.components);
-    run(Operation.VALUES, vectors.dim(0), workspace);
-    fence(vectors, vectors, out);
+    run(Operation.VALUES, vectors, vectors, out, workspace);
   }
 
   /** {@link #jacobian(Tensor, Tensor, SphereWorkspace)} with scratch memory of its own. */
@@ -143,8 +142,7 @@ public final class SphericalHarmonics {
    */
   public void jacobian(Tensor vectors, Tensor out, SphereWorkspace workspace) {
     bind(vectors, vectors, out, workspace, tables.components, 3);
-    run(Operation.JACOBIAN, vectors.dim(0), workspace);
-    fence(vectors, vectors, out);
+    run(Operation.JACOBIAN, vectors, vectors, out, workspace);
   }
 
   /** {@link #pullback(Tensor, Tensor, Tensor, SphereWorkspace)} with scratch memory of its own. */
@@ -165,8 +163,7 @@ public final class SphericalHarmonics {
   public void pullback(Tensor vectors, Tensor gradients, Tensor out, SphereWorkspace workspace) {
     check("gradients", gradients, vectors, tables.components);
     bind(vectors, gradients, out, workspace, 3);
-    run(Operation.PULLBACK, vectors.dim(0), workspace);
-    fence(vectors, gradients, out);
+    run(Operation.PULLBACK, vectors, gradients, out, workspace);
   }
 
   /**
@@ -191,8 +188,7 @@ public final class SphericalHarmonics {
       Tensor vectors, Tensor directions, Tensor out, SphereWorkspace workspace) {
     check("directions", directions, vectors, 3);
     bind(vectors, directions, out, workspace, tables.components);
-    run(Operation.PUSHFORWARD, vectors.dim(0), workspace);
-    fence(vectors, directions, out);
+    run(Operation.PUSHFORWARD, vectors, directions, out, workspace);
   }
 
   /** What to compute. */
@@ -247,15 +243,25 @@ public final class SphericalHarmonics {
     }
   }
 
-  private void run(Operation operation, long n, SphereWorkspace workspace) {
-    if (threads == 1) {
-      run(operation, 0, n, workspace, 0);
-    } else {
-      Parallel.forRanges(
-          n,
-          Math.ceilDiv(GRAIN, tables.components),
-          threads,
-          (from, to, worker) -> run(operation, from, to, workspace, worker));
+  private void run(
+      Operation operation, Tensor vectors, Tensor other, Tensor out, SphereWorkspace workspace) {
+    long n = vectors.dim(0);
+    try {
+      if (threads == 1) {
+        run(operation, 0, n, workspace, 0);
+      } else {
+        Parallel.forRanges(
+            n,
+            Math.ceilDiv(GRAIN, tables.components),
+            threads,
+            (from, to, worker) -> run(operation, from, to, workspace, worker));
+      }
+    } finally {
+      // Views in the kernels do not keep the owners of the memory.
+      Reference.reachabilityFence(vectors);
+      Reference.reachabilityFence(other);
+      Reference.reachabilityFence(out);
+      Reference.reachabilityFence(workspace);
     }
   }
 
@@ -285,13 +291,6 @@ public final class SphericalHarmonics {
             ? "vectors: expected a length above 0, which has a direction, got a zero vector in row "
                 + row
             : "vectors: expected finite components, got " + Arrays.toString(v) + " in row " + row);
-  }
-
-  /** Keeps the owners of the memory until the kernels have returned. */
-  private static void fence(Tensor vectors, Tensor other, Tensor out) {
-    Reference.reachabilityFence(vectors);
-    Reference.reachabilityFence(other);
-    Reference.reachabilityFence(out);
   }
 
   /** Collects the settings of {@link SphericalHarmonics}. */
