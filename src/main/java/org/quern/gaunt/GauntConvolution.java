@@ -39,7 +39,13 @@ public final class GauntConvolution {
      */
     GRID,
     /** The filter of each edge is made a matrix, n(L3) x n(L1), that multiplies the features. */
-    EDGE_MATRIX
+    EDGE_MATRIX,
+    /**
+     * Features are rotated so that the edge is the polar axis, where orders do not mix, and rotated
+     * back (Passaro and Zitnick, "Reducing SO(3) convolutions to SO(2) for efficient equivariant
+     * GNNs", ICML 2023).
+     */
+    ROTATED
   }
 
   private final int degree1;
@@ -63,13 +69,16 @@ public final class GauntConvolution {
     scheme =
         switch (form) {
           case GRID -> new GridConvolution(kernels, degree1, degree2, degree3, builder.threads);
-          case EDGE_MATRIX -> edgeScheme(kernels, builder.threads);
+          case EDGE_MATRIX, ROTATED -> edgeScheme(kernels, builder.threads);
         };
   }
 
   private ConvolutionScheme edgeScheme(SampleKernels kernels, int threads) {
     Couplings couplings = GauntCoefficients.table(degree1, degree2, degree3);
-    EdgeFilter filter = new EdgeMatrices(couplings, components(degree1), components(degree3));
+    EdgeFilter filter =
+        form == Form.ROTATED
+            ? new RotatedFilter(couplings, degree1, degree3)
+            : new EdgeMatrices(couplings, components(degree1), components(degree3));
     return new EdgeConvolution(kernels, degree1, degree2, degree3, threads, filter, couplings);
   }
 

@@ -50,8 +50,9 @@ final class GauntReplayer {
     } else if (keys.containsAll(Set.of("x1", "x2", "out", "sh2f"))) {
       file.claim();
       new SphereReplayer(file).fourier();
-    } else if (keys.containsAll(Set.of("R", "D1", "x1", "x2", "out"))) {
+    } else if (keys.containsAll(Set.of("R", "x1", "x1_rot", "x2_rot", "out_rot"))) {
       file.claim();
+      new RotationReplayer(file).run();
     } else if (keys.containsAll(Set.of("x1", "x2", "out_exact"))) {
       file.claim();
       new ProductReplayer(file).official();

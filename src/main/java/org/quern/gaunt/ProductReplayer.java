@@ -10,7 +10,7 @@ import org.quern.tensor.Tensor;
 
 /** Replays recorded products of two operands. */
 final class ProductReplayer {
-  private static final List<Algorithm> ALGORITHMS =
+  static final List<Algorithm> ALGORITHMS =
       List.of(Algorithm.DIRECT, Algorithm.FOURIER, Algorithm.GRID, Algorithm.HYBRID);
 
   private final GoldenTensors file;
