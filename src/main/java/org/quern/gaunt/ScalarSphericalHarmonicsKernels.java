@@ -1,10 +1,8 @@
 package org.quern.gaunt;
 
 import static java.lang.foreign.ValueLayout.JAVA_DOUBLE;
-import static java.lang.foreign.ValueLayout.JAVA_FLOAT;
 
 import java.lang.foreign.MemorySegment;
-import org.quern.tensor.DType;
 
 /** The formulas as written: the oracle that every other tier is tested against. */
 final class ScalarSphericalHarmonicsKernels implements SphericalHarmonicsKernels {
@@ -221,24 +219,14 @@ final class ScalarSphericalHarmonicsKernels implements SphericalHarmonicsKernels
   }
 
   static double loadVector(SphereOperands o, long row, int axis) {
-    return load(o.vectors, o.type, row * o.vectorStride, axis);
+    return Reals.load(o.vectors, o.type, row * o.vectorStride, axis);
   }
 
   private static double loadOther(SphereOperands o, long row, int i) {
-    return load(o.other, o.type, row * o.otherStride, i);
-  }
-
-  private static double load(MemorySegment memory, DType type, long rowOffset, int i) {
-    return type == DType.F32
-        ? memory.get(JAVA_FLOAT, rowOffset + (long) i * Float.BYTES)
-        : memory.get(JAVA_DOUBLE, rowOffset + (long) i * Double.BYTES);
+    return Reals.load(o.other, o.type, row * o.otherStride, i);
   }
 
   private static void store(SphereOperands o, long row, int i, double value) {
-    if (o.type == DType.F32) {
-      o.out.set(JAVA_FLOAT, row * o.outStride + (long) i * Float.BYTES, (float) value);
-    } else {
-      o.out.set(JAVA_DOUBLE, row * o.outStride + (long) i * Double.BYTES, value);
-    }
+    Reals.store(o.out, o.type, row * o.outStride, i, value);
   }
 }

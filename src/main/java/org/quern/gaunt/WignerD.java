@@ -1,5 +1,6 @@
 package org.quern.gaunt;
 
+import java.lang.foreign.MemorySegment;
 import java.util.Arrays;
 import org.quern.tensor.DType;
 import org.quern.tensor.Tensor;
@@ -163,15 +164,24 @@ public final class WignerD {
           "x: expected [B, " + components + ", C] for degree " + degree() + ", got " + x);
     }
     checkPair(x, out);
+    MemorySegment from = x.hostMemory();
+    MemorySegment to = out.hostMemory();
+    long fromStride = x.rowStride() * x.type().bytes();
+    long toStride = out.rowStride() * out.type().bytes();
+    double[] sums = new double[Math.toIntExact(x.dim(2))];
     for (long b = 0; b < x.dim(0); b++) {
       for (int l = 0; l <= degree(); l++) {
+        long center = b * components + l * l + l;
         for (int m = -l; m <= l; m++) {
-          for (long c = 0; c < x.dim(2); c++) {
-            double sum = 0;
-            for (int n = -l; n <= l; n++) {
-              sum += get(l, m, n) * x.getDouble(b, l * l + l + n, c);
+          Arrays.fill(sums, 0);
+          for (int n = -l; n <= l; n++) {
+            double factor = get(l, m, n);
+            for (int c = 0; c < sums.length; c++) {
+              sums[c] += factor * Reals.load(from, x.type(), (center + n) * fromStride, c);
             }
-            out.setDouble(sum, b, l * l + l + m, c);
+          }
+          for (int c = 0; c < sums.length; c++) {
+            Reals.store(to, x.type(), (center + m) * toStride, c, sums[c]);
           }
         }
       }
@@ -196,7 +206,11 @@ public final class WignerD {
           "x: expected [B, " + irreps.dimension() + "] for " + irreps + ", got " + x);
     }
     checkPair(x, out);
+    MemorySegment from = x.hostMemory();
+    MemorySegment to = out.hostMemory();
     for (long b = 0; b < x.dim(0); b++) {
+      long read = b * x.rowStride() * x.type().bytes();
+      long write = b * out.rowStride() * out.type().bytes();
       int at = 0;
       for (Irreps.Block block : irreps.blocks()) {
         int l = block.irrep().degree();
@@ -206,9 +220,9 @@ public final class WignerD {
           for (int m = -l; m <= l; m++) {
             double sum = 0;
             for (int n = -l; n <= l; n++) {
-              sum += get(l, m, n) * x.getDouble(b, center + n);
+              sum += get(l, m, n) * Reals.load(from, x.type(), read, center + n);
             }
-            out.setDouble(sign * sum, b, center + m);
+            Reals.store(to, x.type(), write, center + m, sign * sum);
           }
           at += 2 * l + 1;
         }

@@ -51,7 +51,7 @@ class WignerDTest {
 
   private static double[] harmonics(int degree, double[] v) {
     try (Arena arena = Arena.ofConfined()) {
-      Tensor out = Tensor.allocate(arena, DType.F64, 1, (degree + 1) * (degree + 1));
+      Tensor out = Tensor.allocate(arena, DType.F64, 1, (degree + 1L) * (degree + 1));
       SphericalHarmonics.builder(degree).build().values(Tensor.copyOf(arena, v, 1, 3), out);
       return out.toDoubleArray();
     }
