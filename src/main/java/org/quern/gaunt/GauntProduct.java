@@ -89,7 +89,7 @@ public final class GauntProduct {
       case FOURIER -> new FourierProduct(form, type);
       case GRID -> new GridProduct(form, type, tier);
       case HYBRID -> new ScalarHybrid(HybridPlan.of(form), type);
-      case POINTS -> throw new IllegalArgumentException("algorithm: POINTS is missing");
+      case POINTS -> new PointProduct(form, type, tier);
     };
   }
 

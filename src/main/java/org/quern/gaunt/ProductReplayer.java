@@ -2,17 +2,14 @@ package org.quern.gaunt;
 
 import java.io.IOException;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
-import org.jspecify.annotations.Nullable;
 import org.quern.tensor.DType;
 import org.quern.tensor.Tensor;
 
 /** Replays recorded products of two operands. */
 final class ProductReplayer {
-  static final List<Algorithm> ALGORITHMS =
-      List.of(Algorithm.DIRECT, Algorithm.FOURIER, Algorithm.GRID, Algorithm.HYBRID);
-
   private final GoldenTensors file;
 
   ProductReplayer(GoldenTensors file) {
@@ -28,22 +25,30 @@ final class ProductReplayer {
     };
   }
 
-  /** One recorded product on every algorithm, in both element types. */
+  /** The algorithms that apply to degrees. */
+  static List<Algorithm> algorithms(int... d) {
+    int highest = Math.max(d[0], Math.max(d[1], d[2]));
+    boolean points = d[0] + d[1] + d[2] - highest <= FeketePoints.MAX_DEGREE;
+    return Arrays.stream(Algorithm.values())
+        .filter(algorithm -> points || algorithm != Algorithm.POINTS)
+        .toList();
+  }
+
+  /** One recorded product on every algorithm that applies, in both element types. */
   void product() throws IOException {
     int[] d = degrees();
     for (DType type : LayerReplayer.TYPES) {
-      for (Algorithm algorithm : ALGORITHMS) {
-        plain(d, type, algorithm, null, "out");
-        for (Normalization normalization : Normalization.values()) {
-          plain(
-              d,
-              type,
-              algorithm,
-              normalization,
-              "out_" + normalization.name().toLowerCase(Locale.ROOT));
-        }
+      for (Algorithm algorithm : algorithms(d)) {
+        GauntProduct product = builder(d, type, algorithm).build();
+        plain(product, "out");
         if (file.has("out_w") && file.has("w1") && file.has("w2") && file.has("w3")) {
-          weighted(d, type, algorithm);
+          weighted(product);
+        }
+        for (Normalization normalization : Normalization.values()) {
+          String key = "out_" + normalization.name().toLowerCase(Locale.ROOT);
+          if (file.has(key)) {
+            plain(builder(d, type, algorithm).normalization(normalization).build(), key);
+          }
         }
       }
     }
@@ -53,29 +58,21 @@ final class ProductReplayer {
     return GauntProduct.builder(d[0], d[1], d[2]).type(type).tier(file.tier()).algorithm(algorithm);
   }
 
-  private void plain(
-      int[] d, DType type, Algorithm algorithm, @Nullable Normalization normalization, String key)
-      throws IOException {
-    if (!file.has(key)) {
-      return;
-    }
-    GauntProduct.Builder builder = builder(d, type, algorithm);
-    if (normalization != null) {
-      builder.normalization(normalization);
-    }
+  private void plain(GauntProduct product, String key) throws IOException {
+    DType type = product.type();
     Tensor out = file.likeChannelsLast(key, type);
-    builder.build().multiply(file.channelsLast("x1", type), file.channelsLast("x2", type), out);
-    file.compareChannelsLast(key, algorithm.toString(), out);
+    product.multiply(file.channelsLast("x1", type), file.channelsLast("x2", type), out);
+    file.compareChannelsLast(key, product.algorithm().toString(), out);
   }
 
-  private void weighted(int[] d, DType type, Algorithm algorithm) throws IOException {
-    GauntProduct product = builder(d, type, algorithm).build();
+  private void weighted(GauntProduct product) throws IOException {
+    DType type = product.type();
     Tensor x1 = file.channelsLast("x1", type);
     Tensor x2 = file.channelsLast("x2", type);
     ProductWeights weights =
         new ProductWeights(
             file.transposed("w1", type), file.transposed("w2", type), file.transposed("w3", type));
-    String how = algorithm.toString();
+    String how = product.algorithm().toString();
     try (GauntWorkspace workspace = new GauntWorkspace()) {
       Tensor out = file.likeChannelsLast("out_w", type);
       product.multiply(x1, x2, weights, out, workspace);
@@ -142,7 +139,7 @@ final class ProductReplayer {
       LayerReplayer.degree(file.last("x1")), LayerReplayer.degree(file.last("x2")), degree3
     };
     for (DType type : LayerReplayer.TYPES) {
-      for (Algorithm algorithm : ALGORITHMS) {
+      for (Algorithm algorithm : algorithms(d)) {
         GauntProduct product = builder(d, type, algorithm).build();
         Tensor out = file.likeChannelsLast("out_exact", type);
         product.multiply(file.channelsLast("x1", type), file.channelsLast("x2", type), out);
@@ -155,7 +152,7 @@ final class ProductReplayer {
   /** A product that e3nn recorded, in its flat layout. */
   void flat(int[] d) throws IOException {
     for (DType type : LayerReplayer.TYPES) {
-      for (Algorithm algorithm : ALGORITHMS) {
+      for (Algorithm algorithm : algorithms(d)) {
         Tensor out = file.like("out", type);
         builder(d, type, algorithm)
             .layout(Layout.MUL_IR)

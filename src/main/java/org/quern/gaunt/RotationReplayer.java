@@ -26,7 +26,7 @@ final class RotationReplayer {
     for (DType type : LayerReplayer.TYPES) {
       rotated("x1", degree1, rotations, type);
       rotated("x2", degree2, rotations, type);
-      for (Algorithm algorithm : ProductReplayer.ALGORITHMS) {
+      for (Algorithm algorithm : ProductReplayer.algorithms(degree1, degree2, degree3)) {
         GauntProduct product =
             GauntProduct.builder(degree1, degree2, degree3)
                 .type(type)
