@@ -88,7 +88,10 @@ public final class GauntProduct {
       case DIRECT -> new ScalarDirect(form, type);
       case FOURIER -> new FourierProduct(form, type);
       case GRID -> new GridProduct(form, type, tier);
-      case HYBRID -> new ScalarHybrid(HybridPlan.of(form), type);
+      case HYBRID ->
+          tier == Tier.VECTOR
+              ? new VectorHybrid(HybridPlan.of(form), type)
+              : new ScalarHybrid(HybridPlan.of(form), type);
       case POINTS -> new PointProduct(form, type, tier);
     };
   }

@@ -1,0 +1,721 @@
+package org.quern.gaunt;
+
+import static java.lang.constant.ConstantDescs.CD_Object;
+import static java.lang.constant.ConstantDescs.CD_int;
+import static java.lang.constant.ConstantDescs.CD_long;
+import static java.lang.constant.ConstantDescs.CD_void;
+
+import java.lang.classfile.ClassBuilder;
+import java.lang.classfile.ClassFile;
+import java.lang.classfile.CodeBuilder;
+import java.lang.classfile.Label;
+import java.lang.classfile.instruction.SwitchCase;
+import java.lang.constant.ClassDesc;
+import java.lang.constant.ConstantDescs;
+import java.lang.constant.MethodTypeDesc;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+import java.util.function.Consumer;
+import org.quern.gaunt.HybridPlan.Order;
+import org.quern.tensor.DType;
+
+/**
+ * Writes the class that runs a {@link HybridPlan} on vectors of channels.
+ *
+ * <p>Work is cut into pieces, one static method each, that are small enough for the compiler: an
+ * order or a few of a transform, or an order or a few of the products of series. Within a piece a
+ * loop runs over the nodes, and the operations at a node stand in a row, with amplitudes in
+ * registers. Only the part of the nodes that an order needs is visited.
+ */
+final class VectorHybridWriter {
+  private static final ClassDesc SEGMENT = ClassDesc.of("java.lang.foreign.MemorySegment");
+  private static final ClassDesc TILE = ClassDesc.of("org.quern.gaunt.VectorTile");
+  private static final ClassDesc SELF = ClassDesc.of("org.quern.gaunt.VectorHybridTile");
+
+  // Parameters of a piece.
+  private static final int X = 0;
+  private static final int AT = 1;
+  private static final int STEP = 3;
+  private static final int GRID = 5;
+  private static final int[] GRIDS = {6, 8, 10};
+  private static final int TABLE = 12;
+
+  /**
+   * Accumulators of a step to coefficients: latency times rate, and registers left for the rest.
+   */
+  private static final int ACCUMULATORS = 12;
+
+  /** Loops of no more operations than this are written out. */
+  private static final int UNROLLED = 80;
+
+  /** Operands that are held in registers across the nodes. */
+  private static final int HELD = 22;
+
+  /** Most terms in the code of all segments; beyond, segments are joined. */
+  private static final int MAX_TERMS = Integer.getInteger("maxterms", 1800);
+
+  /** Amplitudes of inputs that are held in registers at a node. */
+  private static final int AMPLITUDES = 26;
+
+  private final HybridPlan plan;
+  private final DType type;
+  private final long width;
+  private final ClassDesc tableType;
+  private final List<Double> table = new ArrayList<>();
+
+  /**
+   * A writer.
+   *
+   * @param width bytes of a vector
+   */
+  VectorHybridWriter(HybridPlan plan, DType type, int width) {
+    this.plan = plan;
+    this.type = type;
+    this.width = width;
+    tableType = (type == DType.F32 ? ConstantDescs.CD_float : ConstantDescs.CD_double).arrayType();
+  }
+
+  /** The factors that the class wants, valid after {@link #write}. */
+  double[] table() {
+    return table.stream().mapToDouble(value -> value).toArray();
+  }
+
+  /** Bytes between the amplitudes of one node and of the next. */
+  private long nodeBytes(int role) {
+    return plan.slots(role) * width;
+  }
+
+  /** The class. */
+  byte[] write() {
+    return ClassFile.of()
+        .build(
+            SELF,
+            builder -> {
+              builder.withFlags(ClassFile.ACC_FINAL);
+              builder.withInterfaceSymbols(TILE);
+              builder.withMethodBody(
+                  ConstantDescs.INIT_NAME,
+                  ConstantDescs.MTD_void,
+                  0,
+                  code ->
+                      code.aload(0)
+                          .invokespecial(CD_Object, ConstantDescs.INIT_NAME, ConstantDescs.MTD_void)
+                          .return_());
+              List<List<String>> kernels = new ArrayList<>();
+              for (int role = 0; role < 3; role++) {
+                kernels.add(pieces(builder, "toAmplitudes" + role, toAmplitudes(role)));
+              }
+              for (int role = 0; role < 3; role++) {
+                kernels.add(pieces(builder, "multiply" + role, multiply(role)));
+              }
+              for (int role = 0; role < 3; role++) {
+                kernels.add(pieces(builder, "toCoefficients" + role, toCoefficients(role)));
+              }
+              builder.withMethodBody(
+                  "run", runType(CD_Object, true), 1, code -> run(code, kernels));
+            });
+  }
+
+  private static MethodTypeDesc runType(ClassDesc table, boolean kernel) {
+    List<ClassDesc> parameters = new ArrayList<>();
+    if (kernel) {
+      parameters.add(CD_int);
+    }
+    parameters.addAll(
+        List.of(SEGMENT, CD_long, CD_long, SEGMENT, CD_long, CD_long, CD_long, table));
+    return MethodTypeDesc.of(CD_void, parameters);
+  }
+
+  private void run(CodeBuilder code, List<List<String>> kernels) {
+    Label end = code.newLabel();
+    List<SwitchCase> cases = new ArrayList<>();
+    for (int i = 0; i < kernels.size(); i++) {
+      cases.add(SwitchCase.of(i, code.newLabel()));
+    }
+    code.iload(1).tableswitch(0, kernels.size() - 1, end, cases);
+    for (int i = 0; i < kernels.size(); i++) {
+      code.labelBinding(cases.get(i).target());
+      for (String piece : kernels.get(i)) {
+        code.aload(2)
+            .lload(3)
+            .lload(5)
+            .aload(7)
+            .lload(8)
+            .lload(10)
+            .lload(12)
+            .aload(14)
+            .checkcast(tableType)
+            .invokestatic(SELF, piece, runType(tableType, false));
+      }
+      code.return_();
+    }
+    code.labelBinding(end).return_();
+  }
+
+  /** A part of a piece, and the vector operations that it takes at most. */
+  private record Part(int operations, Consumer<VectorCode> code) {}
+
+  /** Writes parts into methods, as many into each as the compiler bears. */
+  private List<String> pieces(ClassBuilder builder, String name, List<Part> parts) {
+    List<String> names = new ArrayList<>();
+    int from = 0;
+    while (from < parts.size()) {
+      int to = from;
+      int operations = 0;
+      while (to < parts.size()
+          && (to == from || operations + parts.get(to).operations <= VectorCode.MAX_OPERATIONS)) {
+        operations += parts.get(to++).operations;
+      }
+      List<Part> some = parts.subList(from, to);
+      String piece = name + "_" + names.size();
+      builder.withMethodBody(
+          piece,
+          runType(tableType, false),
+          ClassFile.ACC_STATIC,
+          body -> {
+            VectorCode code = new VectorCode(body, type);
+            code.base(X);
+            code.base(GRID);
+            code.bound(AT, VectorCode.FAR);
+            code.bound(STEP, VectorCode.FAR_STEP);
+            for (int grid : GRIDS) {
+              code.bound(grid, VectorCode.FAR);
+            }
+            some.forEach(part -> part.code.accept(code));
+            code.finish();
+          });
+      names.add(piece);
+      from = to;
+    }
+    return names;
+  }
+
+  /** Index in the table of factors that a part is about to use. */
+  private int reserve(double[] factors) {
+    int at = table.size();
+    for (double factor : factors) {
+      table.add(factor);
+    }
+    return at;
+  }
+
+  private static int component(int l, int m, boolean sine) {
+    return l * l + l + (sine ? -m : m);
+  }
+
+  private boolean hasEquator(Order order) {
+    return plan.equator == 1 && order.first() == 0;
+  }
+
+  // Coefficients to amplitudes: for every pair of nodes the sums over even and over odd degrees;
+  // the amplitudes are their sum and difference.
+
+  private List<Part> toAmplitudes(int role) {
+    List<Part> parts = new ArrayList<>();
+    for (int m = 0; m <= plan.form.degree(role); m++) {
+      int order = m;
+      int rows = plan.form.degree(role) - m + 1;
+      if (m == 0) {
+        parts.add(toAmplitudes(role, m, rows, new boolean[] {false}));
+      } else if (2 * rows <= HELD) {
+        parts.add(toAmplitudes(role, m, rows, new boolean[] {false, true}));
+      } else {
+        parts.add(toAmplitudes(role, order, rows, new boolean[] {false}));
+        parts.add(toAmplitudes(role, order, rows, new boolean[] {true}));
+      }
+    }
+    return parts;
+  }
+
+  private Part toAmplitudes(int role, int m, int rows, boolean[] sines) {
+    Order order = plan.order(role, m);
+    int series = sines.length;
+    int operations = rows * (1 + series) + 4 * series;
+    operations =
+        rows * series + operations * (unrolls(order.pairs(), operations) ? order.pairs() : 1);
+    if (hasEquator(order)) {
+      operations += (rows + 1) / 2 * (1 + series) + series;
+    }
+    return new Part(operations, code -> toAmplitudes(code, role, m, rows, sines));
+  }
+
+  private void toAmplitudes(VectorCode code, int role, int m, int rows, boolean[] sines) {
+    Order order = plan.order(role, m);
+    int[][] x = new int[sines.length][rows];
+    for (int s = 0; s < sines.length; s++) {
+      for (int i = 0; i < rows; i++) {
+        x[s][i] = code.load(X, AT, STEP, component(m + i, m, sines[s]));
+      }
+    }
+    if (hasEquator(order)) {
+      double[] factors = new double[(rows + 1) / 2];
+      for (int i = 0; i < factors.length; i++) {
+        factors[i] = order.table()[2 * i][0];
+      }
+      int at = reserve(factors);
+      int[] sums = new int[sines.length];
+      for (int i = 0; i < factors.length; i++) {
+        int factor = code.broadcast(TABLE, -1, 0, at + i);
+        for (int s = 0; s < sines.length; s++) {
+          sums[s] = accumulate(code, sums[s], i == 0, factor, x[s][2 * i]);
+        }
+      }
+      for (int s = 0; s < sines.length; s++) {
+        code.store(sums[s], GRID, GRIDS[role], slot(m, sines[s]) * width);
+      }
+    }
+    if (role == HybridPlan.PROJECTED) {
+      clear(code, m, sines);
+    }
+    if (order.pairs() == 0) {
+      return;
+    }
+    double[] factors = new double[order.pairs() * rows];
+    for (int p = 0; p < order.pairs(); p++) {
+      for (int i = 0; i < rows; i++) {
+        factors[p * rows + i] = order.table()[i][plan.equator + p];
+      }
+    }
+    int at = reserve(factors);
+    pairs(
+        code,
+        role,
+        order.pairs(),
+        rows * (1 + sines.length) + 4 * sines.length,
+        place -> {
+          int node = place.base;
+          int[][] sums = new int[2][sines.length];
+          for (int i = 0; i < rows; i++) {
+            int factor = place.factor(code, rows, at + i);
+            for (int s = 0; s < sines.length; s++) {
+              sums[i % 2][s] = accumulate(code, sums[i % 2][s], i < 2, factor, x[s][i]);
+            }
+          }
+          for (int s = 0; s < sines.length; s++) {
+            long offset = place.offset + slot(m, sines[s]) * width;
+            if (rows == 1) {
+              code.store(sums[0][s], GRID, node, offset);
+              code.store(sums[0][s], GRID, node, offset + nodeBytes(role));
+              continue;
+            }
+            int upper = code.local();
+            int lower = code.local();
+            code.add(upper, sums[0][s], sums[1][s]);
+            code.subtract(lower, sums[0][s], sums[1][s]);
+            code.store(upper, GRID, node, offset);
+            code.store(lower, GRID, node, offset + nodeBytes(role));
+          }
+        });
+  }
+
+  /** Clears amplitudes that an order does not have, and that joined segments read all the same. */
+  private void clear(VectorCode code, int m, boolean[] sines) {
+    int from = plan.equator + 2 * plan.order(HybridPlan.PROJECTED, m).pairs();
+    int to = from;
+    for (int role = 0; role < HybridPlan.PROJECTED; role++) {
+      for (Segment segment : segments(role, MAX_TERMS)) {
+        if (segment.from < from && segment.to > from && m < segment.orders) {
+          to = Math.max(to, segment.to);
+        }
+      }
+    }
+    if (to > from) {
+      int zero = code.zero();
+      int node = code.number();
+      code.loop(
+          from,
+          to,
+          counter -> {
+            code.address(
+                node, GRIDS[HybridPlan.PROJECTED], counter, nodeBytes(HybridPlan.PROJECTED), 0);
+            for (boolean sine : sines) {
+              code.store(zero, GRID, node, slot(m, sine) * width);
+            }
+          });
+    }
+  }
+
+  /** A pair of nodes: by a counter, or where none is needed by its number. */
+  private record Place(int base, long offset, int counter, int pair) {
+    int factor(VectorCode code, int stride, int index) {
+      return counter >= 0
+          ? code.broadcast(TABLE, counter, stride, index)
+          : code.broadcast(TABLE, -1, 0, pair * stride + index);
+    }
+  }
+
+  /** Runs a body for all pairs: in a row where that is little, else in a loop. */
+  private void pairs(VectorCode code, int role, int pairs, int operations, Consumer<Place> body) {
+    long first = plan.equator * nodeBytes(role);
+    if (unrolls(pairs, operations)) {
+      for (int p = 0; p < pairs; p++) {
+        body.accept(new Place(GRIDS[role], first + 2 * p * nodeBytes(role), -1, p));
+      }
+      return;
+    }
+    int node = code.number();
+    code.loop(
+        0,
+        pairs,
+        pair -> {
+          code.address(node, GRIDS[role], pair, 2 * nodeBytes(role), first);
+          body.accept(new Place(node, 0, pair, -1));
+        });
+  }
+
+  private static boolean unrolls(int pairs, int operations) {
+    return pairs * operations <= UNROLLED;
+  }
+
+  private static int slot(int m, boolean sine) {
+    return m == 0 ? 0 : sine ? 2 * m : 2 * m - 1;
+  }
+
+  private static int accumulate(VectorCode code, int sum, boolean first, int a, int b) {
+    if (first) {
+      int fresh = code.local();
+      code.multiply(fresh, a, b);
+      return fresh;
+    }
+    code.multiplyAdd(sum, a, b, sum);
+    return sum;
+  }
+
+  // Amplitudes to coefficients: the transpose.
+
+  private List<Part> toCoefficients(int role) {
+    List<Part> parts = new ArrayList<>();
+    for (int m = 0; m <= plan.form.degree(role); m++) {
+      int rows = plan.form.degree(role) - m + 1;
+      boolean[] sines = m == 0 ? new boolean[] {false} : new boolean[] {false, true};
+      int most = ACCUMULATORS / sines.length;
+      if (rows <= most) {
+        parts.add(toCoefficients(role, m, 0, 1, rows, sines));
+        continue;
+      }
+      for (int parity = 0; parity < 2; parity++) {
+        int count = (rows - parity + 1) / 2;
+        int blocks = Math.ceilDiv(count, most);
+        int done = 0;
+        for (int b = 0; b < blocks; b++) {
+          int some = (count - done) / (blocks - b);
+          parts.add(toCoefficients(role, m, parity + 2 * done, 2, some, sines));
+          done += some;
+        }
+      }
+    }
+    return parts;
+  }
+
+  private Part toCoefficients(int role, int m, int from, int step, int count, boolean[] sines) {
+    Order order = plan.order(role, m);
+    int series = sines.length;
+    int operations = count * (1 + series) + 4 * series;
+    operations =
+        count * series + operations * (unrolls(order.pairs(), operations) ? order.pairs() : 1);
+    if (hasEquator(order)) {
+      operations += series + count * (1 + series);
+    }
+    return new Part(operations, code -> toCoefficients(code, role, m, from, step, count, sines));
+  }
+
+  private void toCoefficients(
+      VectorCode code, int role, int m, int from, int step, int count, boolean[] sines) {
+    Order order = plan.order(role, m);
+    int[][] sums = new int[sines.length][count];
+    boolean[] begun = new boolean[count];
+    if (hasEquator(order)) {
+      List<Integer> even = new ArrayList<>();
+      for (int j = 0; j < count; j++) {
+        if ((from + j * step) % 2 == 0) {
+          even.add(j);
+        }
+      }
+      if (!even.isEmpty()) {
+        int at =
+            reserve(even.stream().mapToDouble(j -> order.table()[from + j * step][0]).toArray());
+        int[] v = new int[sines.length];
+        for (int s = 0; s < sines.length; s++) {
+          v[s] = code.load(GRID, GRIDS[role], slot(m, sines[s]) * width);
+        }
+        for (int e = 0; e < even.size(); e++) {
+          int factor = code.broadcast(TABLE, -1, 0, at + e);
+          for (int s = 0; s < sines.length; s++) {
+            sums[s][even.get(e)] = code.local();
+            code.multiply(sums[s][even.get(e)], factor, v[s]);
+          }
+          begun[even.get(e)] = true;
+        }
+      }
+    }
+    for (int j = 0; j < count; j++) {
+      if (!begun[j]) {
+        for (int s = 0; s < sines.length; s++) {
+          sums[s][j] = code.zero();
+        }
+      }
+    }
+    double[] factors = new double[order.pairs() * count];
+    for (int p = 0; p < order.pairs(); p++) {
+      for (int j = 0; j < count; j++) {
+        factors[p * count + j] = order.table()[from + j * step][plan.equator + p];
+      }
+    }
+    int at = reserve(factors);
+    if (order.pairs() > 0) {
+      pairs(
+          code,
+          role,
+          order.pairs(),
+          count * (1 + sines.length) + 4 * sines.length,
+          place -> {
+            int node = place.base;
+            int[][] combined = new int[2][sines.length];
+            for (int s = 0; s < sines.length; s++) {
+              long offset = place.offset + slot(m, sines[s]) * width;
+              int upper = code.load(GRID, node, offset);
+              int lower = code.load(GRID, node, offset + nodeBytes(role));
+              for (int parity = 0; parity < 2; parity++) {
+                if (step == 2 ? from % 2 == parity : count > 1 || parity == 0) {
+                  combined[parity][s] = code.local();
+                  if (parity == 0) {
+                    code.add(combined[0][s], upper, lower);
+                  } else {
+                    code.subtract(combined[1][s], upper, lower);
+                  }
+                }
+              }
+            }
+            for (int j = 0; j < count; j++) {
+              int factor = place.factor(code, count, at + j);
+              for (int s = 0; s < sines.length; s++) {
+                int v = combined[(from + j * step) % 2][s];
+                code.multiplyAdd(sums[s][j], factor, v, sums[s][j]);
+              }
+            }
+          });
+    }
+    for (int j = 0; j < count; j++) {
+      for (int s = 0; s < sines.length; s++) {
+        int l = m + from + j * step;
+        code.store(sums[s][j], X, AT, STEP, component(l, m, sines[s]));
+      }
+    }
+  }
+
+  // The products of series at a node.
+
+  /**
+   * Nodes next to one another that are treated alike: the amplitudes of the result, and of the
+   * projected operand the orders that one of these nodes needs.
+   */
+  private record Segment(int from, int to, int orders) {}
+
+  /** Nodes at which an order of the projected operand is needed. */
+  private boolean needs(int order, int node) {
+    Order nodes = plan.order(HybridPlan.PROJECTED, order);
+    return node >= nodes.first() && node < plan.equator + 2 * nodes.pairs();
+  }
+
+  /** One past the highest order that is needed at a node. */
+  private int orders(int node) {
+    int orders = 0;
+    for (int k = 0; k <= plan.form.degree(HybridPlan.PROJECTED); k++) {
+      if (needs(k, node)) {
+        orders = k + 1;
+      }
+    }
+    return orders;
+  }
+
+  private static int order(int slot) {
+    return (slot + 1) / 2;
+  }
+
+  /** Terms at a node of a segment, by order of the amplitudes of a role. */
+  private TreeMap<Integer, List<Term>> terms(int role, Segment segment) {
+    TreeMap<Integer, List<Term>> terms = new TreeMap<>();
+    if (role != HybridPlan.PROJECTED) {
+      // Also what no term reaches is read later, and must be zero.
+      for (int m = 0; m <= plan.form.degree(role); m++) {
+        terms.put(m, new ArrayList<>());
+      }
+    }
+    for (Term term : plan.terms()) {
+      int k = order(term.third());
+      // The equator, which is a segment of its own, leaves out orders in between.
+      if (k < segment.orders && (segment.from >= plan.equator || needs(k, segment.from))) {
+        terms.computeIfAbsent(order(term.slot(role)), o -> new ArrayList<>()).add(term);
+      }
+    }
+    return terms;
+  }
+
+  private long count(int role, Segment segment) {
+    return terms(role, segment).values().stream().mapToLong(List::size).sum();
+  }
+
+  /**
+   * The equator and the pairs, each a segment while that is not too much code; else neighbours
+   * together, those first for which this adds the fewest operations.
+   */
+  private List<Segment> segments(int role, long most) {
+    List<Segment> segments = new ArrayList<>();
+    if (plan.equator == 1) {
+      segments.add(new Segment(0, 1, orders(0)));
+    }
+    for (int node = plan.equator; node < plan.nodes; node += 2) {
+      segments.add(new Segment(node, node + 2, orders(node)));
+    }
+    while (segments.size() > plan.equator + 1
+        && segments.stream().mapToLong(segment -> count(role, segment)).sum() > most) {
+      int best = -1;
+      long least = Long.MAX_VALUE;
+      for (int i = plan.equator; i < segments.size() - 1; i++) {
+        Segment one = segments.get(i);
+        Segment next = segments.get(i + 1);
+        long added = (count(role, one) - count(role, next)) * (next.to - next.from);
+        if (added < least) {
+          least = added;
+          best = i;
+        }
+      }
+      Segment one = segments.get(best);
+      segments.set(best, new Segment(one.from, segments.remove(best + 1).to, one.orders));
+    }
+    return segments;
+  }
+
+  /** Amplitudes of one order of a result, as the sums of terms. */
+  private record Sums(int order, List<Term> terms) {
+    int[] slots() {
+      return order == 0 ? new int[] {0} : new int[] {2 * order - 1, 2 * order};
+    }
+  }
+
+  private List<Part> multiply(int role) {
+    List<Part> parts = new ArrayList<>();
+    for (Segment segment : segments(role, MAX_TERMS)) {
+      TreeMap<Integer, List<Term>> terms = terms(role, segment);
+      List<Sums> some = new ArrayList<>();
+      int operations = 0;
+      for (Map.Entry<Integer, List<Term>> entry : terms.entrySet()) {
+        Sums next = new Sums(entry.getKey(), entry.getValue());
+        some.add(next);
+        int together = operations(role, some);
+        if (some.size() > 1 && together > VectorCode.MAX_OPERATIONS) {
+          some.removeLast();
+          parts.add(products(role, segment, some, operations));
+          some = new ArrayList<>(List.of(next));
+          together = operations(role, some);
+        }
+        operations = together;
+      }
+      if (!some.isEmpty()) {
+        parts.add(products(role, segment, some, operations));
+      }
+    }
+    return parts;
+  }
+
+  /** The first and the second role of the factors of a result. */
+  private static int first(int role) {
+    return role == 0 ? 1 : 0;
+  }
+
+  private static int second(int role) {
+    return role == 2 ? 1 : 2;
+  }
+
+  private static int operations(int role, List<Sums> orders) {
+    int operations = 0;
+    for (int input : new int[] {first(role), second(role)}) {
+      operations +=
+          (int)
+              orders.stream()
+                  .flatMap(o -> o.terms.stream())
+                  .mapToInt(t -> t.slot(input))
+                  .distinct()
+                  .count();
+    }
+    for (Sums sums : orders) {
+      operations += sums.terms.size() + 4;
+    }
+    return operations;
+  }
+
+  /** The sums of the terms of some orders of the result, at all nodes of a segment. */
+  private Part products(int role, Segment segment, List<Sums> orders, int operations) {
+    int from = segment.from;
+    int to = segment.to;
+    if (role == HybridPlan.PROJECTED) {
+      // Of a result only what is needed.
+      to = segment.from;
+      for (Sums sums : orders) {
+        Order order = plan.order(role, sums.order);
+        to = Math.max(to, Math.min(segment.to, plan.equator + 2 * order.pairs()));
+      }
+    }
+    int last = to;
+    return new Part(operations, code -> products(code, role, orders, from, last));
+  }
+
+  private void products(VectorCode code, int role, List<Sums> orders, int from, int to) {
+    int[] at = {code.number(), code.number(), code.number()};
+    boolean hold = operations(role, orders) > 0 && inputs(role) <= AMPLITUDES;
+    code.loop(
+        from,
+        to,
+        node -> {
+          for (int r = 0; r < 3; r++) {
+            code.address(at[r], GRIDS[r], node, nodeBytes(r), 0);
+          }
+          int[][] loaded = new int[3][];
+          for (Sums sums : orders) {
+            if (loaded[first(role)] == null || !hold) {
+              loaded[first(role)] = new int[plan.slots(first(role))];
+              loaded[second(role)] = new int[plan.slots(second(role))];
+            }
+            sums(code, role, at, sums, loaded);
+          }
+        });
+  }
+
+  private int inputs(int role) {
+    return plan.slots(first(role)) + plan.slots(second(role));
+  }
+
+  private void sums(VectorCode code, int role, int[] at, Sums sums, int[][] loaded) {
+    // For every slot the sums of terms with the factors 1, -1 and 2.
+    TreeMap<Integer, int[]> totals = new TreeMap<>();
+    for (Term term : sums.terms) {
+      int x = amplitude(code, first(role), at, term, loaded);
+      int y = amplitude(code, second(role), at, term, loaded);
+      int[] total = totals.computeIfAbsent(term.slot(role), s -> new int[3]);
+      int kind = term.factor() == 1 ? 0 : term.factor() == -1 ? 1 : 2;
+      total[kind] = accumulate(code, total[kind], total[kind] == 0, x, y);
+    }
+    for (int slot : sums.slots()) {
+      int[] total = totals.getOrDefault(slot, new int[3]);
+      int value = total[0] != 0 ? total[0] : code.zero();
+      if (total[1] != 0) {
+        code.subtract(value, value, total[1]);
+      }
+      if (total[2] != 0) {
+        code.add(total[2], total[2], total[2]);
+        code.add(value, value, total[2]);
+      }
+      code.store(value, GRID, at[role], slot * width);
+    }
+  }
+
+  private int amplitude(VectorCode code, int role, int[] at, Term term, int[][] loaded) {
+    int slot = term.slot(role);
+    if (loaded[role][slot] == 0) {
+      loaded[role][slot] = code.load(GRID, at[role], slot * width);
+    }
+    return loaded[role][slot];
+  }
+}
