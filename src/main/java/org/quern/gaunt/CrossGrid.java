@@ -35,6 +35,8 @@ final class CrossGrid implements ProductAlgorithm {
       double[] scales = GridProduct.scales(form, operand);
       byTheta[operand] = new SphereTransform(arena, kernels, grid, scales, Sample.THETA, false);
       byAzimuth[operand] = new SphereTransform(arena, kernels, grid, scales, Sample.AZIMUTH, false);
+      // No bracket has a mean.
+      scales[0] = 0;
       values[operand] = new SphereTransform(arena, kernels, grid, scales, Sample.VALUE, true);
     }
     points = grid.size();
