@@ -31,5 +31,6 @@ module org.quern {
   uses org.quern.family.Family;
 
   provides org.quern.family.Family with
+      org.quern.gaunt.GauntFamily,
       org.quern.prune.PruneFamily;
 }

@@ -74,7 +74,10 @@ public final class GauntProduct {
     tier = Capabilities.get().choose(TIERS, builder.tier);
     form = builder.form();
     choice = AlgorithmChoice.of(form, tier, builder.algorithm, builder.nodes);
-    kernel = algorithm(choice.algorithm(), form, type, tier);
+    kernel =
+        builder.cross
+            ? new CrossGrid(form, type, tier)
+            : algorithm(choice.algorithm(), form, type, tier);
     tileKernels = tier == Tier.VECTOR ? new VectorTileKernels(type) : new ScalarTileKernels(type);
   }
 
@@ -83,14 +86,16 @@ public final class GauntProduct {
       Algorithm algorithm, TrilinearForm form, DType type, Tier tier) {
     return switch (algorithm) {
       case DIRECT ->
-          tier == Tier.VECTOR ? new VectorDirect(form, type) : new ScalarDirect(form, type);
+          tier == Tier.VECTOR && CostModel.coefficients(form) <= VectorDirect.MAX_COEFFICIENTS
+              ? new VectorDirect(form, type)
+              : new ScalarDirect(form, type);
+      case FOURIER -> new FourierProduct(form, type);
+      case GRID -> new GridProduct(form, type, tier);
       case HYBRID ->
           tier == Tier.VECTOR
               ? new VectorHybrid(HybridPlan.of(form), type)
               : new ScalarHybrid(HybridPlan.of(form), type);
-      default ->
-          throw new IllegalArgumentException(
-              "algorithm: expected DIRECT or HYBRID on tier " + tier + ", got " + algorithm);
+      case POINTS -> new PointProduct(form, type, tier);
     };
   }
 
@@ -524,6 +529,7 @@ public final class GauntProduct {
     private DType type = DType.F32;
     private @Nullable Algorithm algorithm;
     private @Nullable Tier tier;
+    private boolean cross;
     private int nodes;
     private int threads = 1;
 
@@ -579,6 +585,12 @@ public final class GauntProduct {
       return this;
     }
 
+    /** Makes it the cross product, for {@link CrossProduct}. */
+    Builder cross() {
+      cross = true;
+      return this;
+    }
+
     /** Demands an algorithm; null, the default, chooses by cost. */
     public Builder algorithm(@Nullable Algorithm algorithm) {
       this.algorithm = algorithm;
@@ -625,11 +637,16 @@ public final class GauntProduct {
       return new GauntProduct(this);
     }
 
+    /** Highest degree that meets a path, of the sum of the degrees of the two others. */
+    private int most(int sum) {
+      return cross ? Math.max(0, sum - 1) : sum;
+    }
+
     private TrilinearForm form() {
       // A degree above the sum of the other two meets no path.
       int[] effective =
           IntStream.range(0, 3)
-              .map(i -> Math.min(degrees[i], degrees[(i + 1) % 3] + degrees[(i + 2) % 3]))
+              .map(i -> Math.min(degrees[i], most(degrees[(i + 1) % 3] + degrees[(i + 2) % 3])))
               .toArray();
       double[][] scales = new double[3][];
       for (int i = 0; i < 3; i++) {

@@ -18,7 +18,7 @@ final class Legendre {
 
   private final int degree;
 
-  /** Per (l,m) with l >= m + 2: Pb(l,m) = up (cos Pb(l-1,m) - back Pb(l-2,m)). */
+  /** Per (l,m) with l > m: Pb(l,m) = up (cos Pb(l-1,m) - back Pb(l-2,m)). */
   private final double[] up;
 
   private final double[] back;
@@ -33,11 +33,26 @@ final class Legendre {
     back = new double[size(degree)];
     for (int l = 1; l <= degree; l++) {
       for (int m = 0; m < l; m++) {
-        up[index(l, m)] = Math.sqrt((4.0 * l * l - 1) / (l * l - m * m));
-        int below = (l - 1) * (l - 1);
-        back[index(l, m)] = m == l - 1 ? 0 : Math.sqrt((below - m * m) / (4.0 * below - 1));
+        up[index(l, m)] = up(l, m);
+        back[index(l, m)] = back(l, m);
       }
     }
+  }
+
+  /** The factor "up" of the recurrence for l > m. */
+  static double up(int l, int m) {
+    return Math.sqrt((4.0 * l * l - 1) / (l * l - m * m));
+  }
+
+  /** The factor "back" of the recurrence for l > m; 0 where there is no earlier function. */
+  static double back(int l, int m) {
+    double below = (double) (l - 1) * (l - 1);
+    return m == l - 1 ? 0 : Math.sqrt((below - m * m) / (4 * below - 1));
+  }
+
+  /** Pb(m,m) / (sin Pb(m-1,m-1)). */
+  static double diagonal(int m) {
+    return Math.sqrt((2.0 * m + 1) / (2 * m));
   }
 
   /** Highest degree. */
@@ -65,7 +80,7 @@ final class Legendre {
   void values(double cos, double sin, double[] out) {
     out[0] = 1 / Math.sqrt(4 * Math.PI);
     for (int m = 1; m <= degree; m++) {
-      out[index(m, m)] = Math.sqrt((2.0 * m + 1) / (2 * m)) * sin * out[index(m - 1, m - 1)];
+      out[index(m, m)] = diagonal(m) * sin * out[index(m - 1, m - 1)];
     }
     for (int l = 1; l <= degree; l++) {
       for (int m = 0; m < l; m++) {

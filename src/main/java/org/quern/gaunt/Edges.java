@@ -1,0 +1,148 @@
+package org.quern.gaunt;
+
+import static java.lang.foreign.ValueLayout.JAVA_INT;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import org.quern.tensor.DType;
+import org.quern.tensor.Tensor;
+
+/**
+ * The directed edges of a graph, in any order; duplicates and self-edges are allowed. Immutable;
+ * sorted once, by destination and by source, so that every convolution over them adds in one fixed
+ * order.
+ */
+public final class Edges {
+  private final int nodes;
+  private final int size;
+  private final List byDestination;
+  private final List bySource;
+
+  private Edges(int nodes, int[] source, int[] destination) {
+    this.nodes = nodes;
+    this.size = source.length;
+    this.byDestination = List.of(nodes, destination, source);
+    this.bySource = List.of(nodes, source, destination);
+  }
+
+  /**
+   * Sorts edges.
+   *
+   * @param nodes number of nodes
+   * @param source for each edge the node that sends, from 0 to {@code nodes - 1}
+   * @param destination for each edge the node that receives
+   * @throws IllegalArgumentException where a node is out of range, naming edge and node, or the
+   *     lengths differ
+   */
+  public static Edges of(int nodes, int[] source, int[] destination) {
+    if (nodes < 0) {
+      throw new IllegalArgumentException("nodes: expected >= 0, got " + nodes);
+    }
+    if (source.length != destination.length) {
+      throw new IllegalArgumentException(
+          "destination: expected one node per edge, "
+              + source.length
+              + ", got "
+              + destination.length);
+    }
+    check("source", nodes, source);
+    check("destination", nodes, destination);
+    return new Edges(nodes, source, destination);
+  }
+
+  /**
+   * Sorts edges that are given as tensors.
+   *
+   * @param source I32 or I64 [edges]
+   * @param destination I32 or I64 [edges]
+   * @throws IllegalArgumentException as for arrays
+   */
+  public static Edges of(int nodes, Tensor source, Tensor destination) {
+    return of(nodes, ints("source", source), ints("destination", destination));
+  }
+
+  private static int[] ints(String name, Tensor tensor) {
+    if (tensor.rank() != 1 || (tensor.type() != DType.I32 && tensor.type() != DType.I64)) {
+      throw new IllegalArgumentException(name + ": expected I32 or I64 [edges], got " + tensor);
+    }
+    int[] values = new int[Math.toIntExact(tensor.dim(0))];
+    for (int i = 0; i < values.length; i++) {
+      long value = tensor.getLong(i);
+      // What no int holds is out of any range.
+      values[i] = value == (int) value ? (int) value : -1;
+      if (values[i] != value) {
+        throw outOfRange(name, Integer.MAX_VALUE, i, value);
+      }
+    }
+    return values;
+  }
+
+  private static void check(String name, int nodes, int[] values) {
+    for (int i = 0; i < values.length; i++) {
+      if (values[i] < 0 || values[i] >= nodes) {
+        throw outOfRange(name, nodes, i, values[i]);
+      }
+    }
+  }
+
+  private static IllegalArgumentException outOfRange(String name, int nodes, int edge, long value) {
+    return new IllegalArgumentException(
+        name + ": expected nodes from 0 to " + (nodes - 1) + ", got " + value + " at edge " + edge);
+  }
+
+  /** Number of nodes. */
+  public int nodes() {
+    return nodes;
+  }
+
+  /** Number of edges. */
+  public int size() {
+    return size;
+  }
+
+  /** The edges grouped by the node that receives. */
+  List byDestination() {
+    return byDestination;
+  }
+
+  /** The edges grouped by the node that sends. */
+  List bySource() {
+    return bySource;
+  }
+
+  /**
+   * Edges grouped by one of their ends, in a group by ascending number.
+   *
+   * @param start where the group of a node starts; one more entry than nodes
+   * @param edge I32, numbers of the edges
+   * @param other I32, the other end of each
+   * @param longest size of the largest group
+   */
+  record List(int[] start, MemorySegment edge, MemorySegment other, int longest) {
+    static List of(int nodes, int[] key, int[] other) {
+      int[] start = new int[nodes + 1];
+      for (int node : key) {
+        start[node + 1]++;
+      }
+      int longest = 0;
+      for (int i = 0; i < nodes; i++) {
+        longest = Math.max(longest, start[i + 1]);
+        start[i + 1] += start[i];
+      }
+      int[] next = start.clone();
+      Arena arena = Arena.ofAuto();
+      MemorySegment edges = arena.allocate(JAVA_INT, Math.max(1, key.length));
+      MemorySegment others = arena.allocate(JAVA_INT, Math.max(1, key.length));
+      for (int i = 0; i < key.length; i++) {
+        int place = next[key[i]]++;
+        edges.setAtIndex(JAVA_INT, place, i);
+        others.setAtIndex(JAVA_INT, place, other[i]);
+      }
+      return new List(start, edges, others, longest);
+    }
+
+    int count(int node) {
+      return start[node + 1] - start[node];
+    }
+  }
+}
