@@ -20,7 +20,7 @@ final class CostModel {
     return HybridPlan.of(form).multiplyAdds() / (tier == Tier.VECTOR ? 40 : 0.3);
   }
 
-  /** Number of non-zero coefficients. */
+  /** Number of coefficients that selection allows; less than one in a hundred of them is zero. */
   static long coefficients(TrilinearForm form) {
     long count = 0;
     for (int l1 = 0; l1 <= form.degree(0); l1++) {
