@@ -112,6 +112,55 @@ public final class GauntProduct {
     return new Builder(degree1, degree2, degree3);
   }
 
+  /**
+   * A builder of products of irreps, in {@link Layout#MUL_IR}: each operand has degrees 0 to its
+   * highest, once each and all with the same number of copies, and one parity throughout, natural
+   * or pseudo.
+   *
+   * @throws IllegalArgumentException where an operand is not of that form, the numbers of copies
+   *     differ, or the parity of the output is not the product of those of the inputs
+   */
+  public static Builder builder(Irreps x1, Irreps x2, Irreps out) {
+    int copies = copies("x1", x1);
+    for (int i = 1; i < 3; i++) {
+      Irreps irreps = i == 1 ? x2 : out;
+      String name = i == 1 ? "x2" : "out";
+      if (copies(name, irreps) != copies) {
+        throw new IllegalArgumentException(
+            name + ": expected " + copies + " copies to meet x1 " + x1 + ", got " + irreps);
+      }
+    }
+    boolean natural = x1.isNatural() == x2.isNatural();
+    if (out.isNatural() != natural) {
+      throw new IllegalArgumentException(
+          "out: expected "
+              + (natural ? "natural" : "pseudo")
+              + " parity from "
+              + x1
+              + " and "
+              + x2
+              + ", got "
+              + out);
+    }
+    return builder(x1.maxDegree(), x2.maxDegree(), out.maxDegree()).layout(Layout.MUL_IR);
+  }
+
+  private static int copies(String name, Irreps irreps) {
+    irreps.requireUnmixed();
+    List<Irreps.Block> blocks = irreps.blocks();
+    for (int l = 0; l < Math.max(1, blocks.size()); l++) {
+      if (blocks.isEmpty()
+          || blocks.get(l).irrep().degree() != l
+          || blocks.get(l).multiplicity() != blocks.getFirst().multiplicity()) {
+        throw new IllegalArgumentException(
+            name
+                + ": expected degrees 0, 1, 2, ... in this order with equal multiplicities, got "
+                + irreps);
+      }
+    }
+    return blocks.getFirst().multiplicity();
+  }
+
   /** Highest degree of an operand: 0 and 1 are the inputs, 2 is the output. */
   public int degree(int operand) {
     return degrees[operand];

@@ -709,6 +709,34 @@ class GauntProductContractTest {
   }
 
   @Test
+  void irrepsMustFitOneAnother() {
+    GauntProduct product = of("8x0e+8x1o", "8x0e+8x1o+8x2e", "8x0e+8x1o").build();
+    assertEquals(Layout.MUL_IR, product.layout());
+    assertEquals(2, product.degree(1));
+    assertEquals(1, of("2x0o+2x1e", "2x0o+2x1e", "2x0e+2x1o").build().degree(2));
+    assertMessage(
+        "irreps: expected natural parity in all blocks or in none, got 2x0e+2x1e; split it into"
+            + " 2x0e and 2x1e",
+        () -> of("2x0e+2x1e", "2x0e", "2x0e"));
+    assertMessage(
+        "x2: expected 2 copies to meet x1 2x0e+2x1o, got 3x0e",
+        () -> of("2x0e+2x1o", "3x0e", "2x0e"));
+    assertMessage(
+        "x1: expected degrees 0, 1, 2, ... in this order with equal multiplicities, got 2x0e+3x1o",
+        () -> of("2x0e+3x1o", "2x0e", "2x0e"));
+    assertMessage(
+        "x1: expected degrees 0, 1, 2, ... in this order with equal multiplicities, got 2x1o",
+        () -> of("2x1o", "2x0e", "2x0e"));
+    assertMessage(
+        "out: expected pseudo parity from 2x0e+2x1o and 2x0o, got 2x0e",
+        () -> of("2x0e+2x1o", "2x0o", "2x0e"));
+  }
+
+  private static GauntProduct.Builder of(String x1, String x2, String out) {
+    return GauntProduct.builder(Irreps.parse(x1), Irreps.parse(x2), Irreps.parse(out));
+  }
+
+  @Test
   void refusesBadOperands() {
     GauntProduct product = GauntProduct.builder(2, 1, 2).build();
     GauntProduct flat = GauntProduct.builder(2, 1, 2).layout(Layout.MUL_IR).build();
