@@ -12,8 +12,8 @@ import org.quern.tensor.Tensor;
 
 /**
  * Measures convolutions over neighbours on a lattice with jitter, 64 channels, one thread: {@code
- * java -cp ... ConvolutionRateTool DEGREE EDGES...}. Prints the least of several times of
- * the processor, in nanoseconds per edge and channel.
+ * java -cp ... ConvolutionRateTool DEGREE EDGES...}. Prints the least of several times of the
+ * processor, in nanoseconds per edge and channel.
  */
 public final class ConvolutionRateTool {
   private static final int CHANNELS = 64;
@@ -81,8 +81,7 @@ public final class ConvolutionRateTool {
       source[e] = pairs.get(e)[0];
       destination[e] = pairs.get(e)[1];
       for (int axis = 0; axis < 3; axis++) {
-        r[3 * e + axis] =
-            (float) (places.get(source[e])[axis] - places.get(destination[e])[axis]);
+        r[3 * e + axis] = (float) (places.get(source[e])[axis] - places.get(destination[e])[axis]);
       }
     }
     int n = (degree + 1) * (degree + 1);
@@ -92,8 +91,7 @@ public final class ConvolutionRateTool {
       random.fillNormal(x.memory());
       Tensor h = Tensor.allocate(arena, DType.F32, edges, degree + 1);
       random.fillNormal(h.memory());
-      ConvolutionInputs in =
-          new ConvolutionInputs(x, Tensor.copyOf(arena, r, edges, 3), h, null);
+      ConvolutionInputs in = new ConvolutionInputs(x, Tensor.copyOf(arena, r, edges, 3), h, null);
       Tensor out = Tensor.allocate(arena, DType.F32, nodes, n, CHANNELS);
       Edges graph = Edges.of(nodes, source, destination);
       GauntConvolution plan =
@@ -126,7 +124,8 @@ public final class ConvolutionRateTool {
     for (int i = 0; i < repeats; i++) {
       long start = CLOCK.getCurrentThreadCpuTime();
       work.run();
-      least = Math.min(least, (CLOCK.getCurrentThreadCpuTime() - start) / ((double) edges * CHANNELS));
+      least =
+          Math.min(least, (CLOCK.getCurrentThreadCpuTime() - start) / ((double) edges * CHANNELS));
     }
     return least;
   }

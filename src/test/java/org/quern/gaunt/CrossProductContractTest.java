@@ -20,8 +20,7 @@ class CrossProductContractTest {
   /** A way to compute. */
   private record Kind(Tier tier, DType type) {
     Tensor product(Arena arena, int[] d, Tensor x, Tensor y) {
-      Tensor out =
-          Tensor.allocate(arena, type, x.dim(0), (d[2] + 1L) * (d[2] + 1), x.dim(2));
+      Tensor out = Tensor.allocate(arena, type, x.dim(0), (d[2] + 1L) * (d[2] + 1), x.dim(2));
       try (GauntWorkspace workspace = new GauntWorkspace()) {
         CrossProduct.builder(d[0], d[1], d[2])
             .tier(tier)
@@ -100,10 +99,8 @@ class CrossProductContractTest {
       double largest = 0;
       for (int i = 0; i < 3; i++) {
         Tensor inner =
-            kind.product(
-                arena, new int[] {degree, degree, 5}, f[(i + 1) % 3], f[(i + 2) % 3]);
-        double[] term =
-            kind.product(arena, new int[] {degree, 5, 7}, f[i], inner).toDoubleArray();
+            kind.product(arena, new int[] {degree, degree, 5}, f[(i + 1) % 3], f[(i + 2) % 3]);
+        double[] term = kind.product(arena, new int[] {degree, 5, 7}, f[i], inner).toDoubleArray();
         sum = i == 0 ? new double[term.length] : sum;
         for (int j = 0; j < term.length; j++) {
           sum[j] += term[j];

@@ -46,8 +46,9 @@ class GauntConvolutionContractTest {
   static Stream<Kind> kinds() {
     return Capabilities.get().available().stream()
         .filter(GauntConvolution.TIERS::contains)
-        .flatMap(tier -> Stream.of(DType.F64, DType.F32)
-            .flatMap(type -> Stream.of(Form.values()).map(form -> new Kind(form, tier, type))));
+        .flatMap(tier ->
+            Stream.of(DType.F64, DType.F32)
+                .flatMap(type -> Stream.of(Form.values()).map(form -> new Kind(form, tier, type))));
   }
 
   /** A random graph with what belongs to it. */
@@ -62,7 +63,13 @@ class GauntConvolutionContractTest {
     final Edges edges;
 
     Problem(
-        Arena arena, long seed, DType type, int[] degrees, int nodes, int count, int channels,
+        Arena arena,
+        long seed,
+        DType type,
+        int[] degrees,
+        int nodes,
+        int count,
+        int channels,
         boolean scaled) {
       Philox random = new Philox(seed, 0);
       this.degrees = degrees;
@@ -108,8 +115,7 @@ class GauntConvolutionContractTest {
         int count = seed == 0 ? 1 : 23;
         try (Arena arena = Arena.ofShared()) {
           Problem p =
-              new Problem(
-                  arena, seed, kind.type, degrees, 5, count, channels, seed % 2 == 0);
+              new Problem(arena, seed, kind.type, degrees, 5, count, channels, seed % 2 == 0);
           kind.plan(degrees, channels, 1).forward(p.edges, p.in, p.out, workspace);
           double distance = SphereFunctions.distance(p.out, p.expected());
           assertTrue(distance <= kind.tolerance(), kind + " seed " + seed + ": " + distance);
@@ -130,7 +136,9 @@ class GauntConvolutionContractTest {
       GauntConvolution plan = kind.plan(degrees, channels, 1);
       ConvolutionGradients gradients =
           new ConvolutionGradients(
-              like(arena, p.in.x()), like(arena, p.in.r()), like(arena, p.in.h()),
+              like(arena, p.in.x()),
+              like(arena, p.in.r()),
+              like(arena, p.in.h()),
               like(arena, p.in.a()));
       plan.backward(p.edges, p.in, p.g, gradients, workspace);
       // In double precision by central differences of the formula, along one random direction each.
@@ -138,8 +146,7 @@ class GauntConvolutionContractTest {
       Tensor[] inputs = {p.in.x(), p.in.r(), p.in.h(), p.in.a()};
       Tensor[] results = {gradients.x(), gradients.r(), gradients.h(), gradients.a()};
       for (int which = 0; which < 4; which++) {
-        Tensor direction =
-            SphereFunctions.normal(arena, DType.F64, random, inputs[which].shape());
+        Tensor direction = SphereFunctions.normal(arena, DType.F64, random, inputs[which].shape());
         double step = 1e-5;
         double slope =
             (moved(arena, p, which, direction, step) - moved(arena, p, which, direction, -step))
@@ -155,8 +162,7 @@ class GauntConvolutionContractTest {
     }
   }
 
-  private static double moved(
-      Arena arena, Problem p, int which, Tensor direction, double step) {
+  private static double moved(Arena arena, Problem p, int which, Tensor direction, double step) {
     Tensor[] inputs = new Tensor[4];
     Tensor[] old = {p.in.x(), p.in.r(), p.in.h(), p.in.a()};
     for (int i = 0; i < 4; i++) {
@@ -221,7 +227,9 @@ class GauntConvolutionContractTest {
         plan.forward(p.edges, p.in, p.out, workspace);
         ConvolutionGradients gradients =
             new ConvolutionGradients(
-                like(arena, p.in.x()), like(arena, p.in.r()), like(arena, p.in.h()),
+                like(arena, p.in.x()),
+                like(arena, p.in.r()),
+                like(arena, p.in.h()),
                 like(arena, p.in.a()));
         plan.backward(p.edges, p.in, p.g, gradients, workspace);
         Tensor[] results = {
@@ -253,7 +261,9 @@ class GauntConvolutionContractTest {
       Problem p = new Problem(arena, 43, kind.type, degrees, 3, 7, channels, true);
       ConvolutionInputs gaps =
           new ConvolutionInputs(
-              gaps(arena, p.in.x()), gaps(arena, p.in.r()), gaps(arena, p.in.h()),
+              gaps(arena, p.in.x()),
+              gaps(arena, p.in.r()),
+              gaps(arena, p.in.h()),
               gaps(arena, p.in.a()));
       Tensor out = gaps(arena, p.out);
       kind.plan(degrees, channels, 1).forward(p.edges, gaps, out, workspace);
@@ -275,8 +285,7 @@ class GauntConvolutionContractTest {
     }
     for (long row = 0; row < tensor.rows(); row++) {
       for (long j = 0; j < tensor.rowLength(); j++) {
-        double value =
-            TileTable.get(tensor.memory(), tensor.type(), row * tensor.rowStride() + j);
+        double value = TileTable.get(tensor.memory(), tensor.type(), row * tensor.rowStride() + j);
         TileTable.set(memory, tensor.type(), row * stride + j, value);
       }
     }
@@ -358,8 +367,7 @@ class GauntConvolutionContractTest {
         ends[e] = new int[] {j, i};
         double square = 0;
         for (int axis = 0; axis < 3; axis++) {
-          double d =
-              place(places, j, axis, moved, step) - place(places, i, axis, moved, step);
+          double d = place(places, j, axis, moved, step) - place(places, i, axis, moved, step);
           r.setDouble(d, e, axis);
           square += d * d;
         }
@@ -398,7 +406,8 @@ class GauntConvolutionContractTest {
   void refusesWhatDoesNotFit() {
     try (Arena arena = Arena.ofShared();
         LayerWorkspace workspace = new LayerWorkspace()) {
-      assertSays("destination", "7 at edge 1", () -> Edges.of(3, new int[] {0, 1}, new int[] {1, 7}));
+      assertSays(
+          "destination", "7 at edge 1", () -> Edges.of(3, new int[] {0, 1}, new int[] {1, 7}));
       assertSays("source", "-1 at edge 0", () -> Edges.of(3, new int[] {-1}, new int[] {1}));
       assertSays("destination", "1", () -> Edges.of(3, new int[] {0, 1}, new int[] {1}));
       assertSays("nodes", "-1", () -> Edges.of(-1, new int[0], new int[0]));
@@ -432,7 +441,8 @@ class GauntConvolutionContractTest {
                         null, null, null, Tensor.allocate(arena, DType.F64, 4, 2)),
                     workspace));
         ConvolutionInputs wrong =
-            new ConvolutionInputs(p.in.x(), p.in.r(), Tensor.allocate(arena, DType.F64, 4, 3), null);
+            new ConvolutionInputs(
+                p.in.x(), p.in.r(), Tensor.allocate(arena, DType.F64, 4, 3), null);
         assertSays("h", "[4, 3]", () -> plan.forward(p.edges, wrong, p.out, workspace));
       }
       // A filter of degree 0 has no direction.

@@ -19,7 +19,8 @@ import org.quern.tensor.Tensor;
 /** Powers on every tier of this machine, against repeated products by the sum over coefficients. */
 class ManyBodyProductContractTest {
   private static final int[][] SHAPES = {
-    {0, 1, 0}, {0, 3, 0}, {1, 1, 1}, {1, 2, 3}, {2, 3, 2}, {3, 2, 1}, {2, 4, 0}, {1, 5, 5}, {4, 3, 4}
+    {0, 1, 0}, {0, 3, 0}, {1, 1, 1}, {1, 2, 3}, {2, 3, 2}, {3, 2, 1}, {2, 4, 0}, {1, 5, 5},
+    {4, 3, 4}
   };
   private static final int[] CHANNELS = {1, 16, 17, 40, 15};
 
@@ -83,8 +84,7 @@ class ManyBodyProductContractTest {
               power[i] = x.getDouble(b, i, c);
             }
           } else {
-            Couplings table =
-                GauntCoefficients.table((k - 1) * shape[0], shape[0], k * shape[0]);
+            Couplings table = GauntCoefficients.table((k - 1) * shape[0], shape[0], k * shape[0]);
             double[] next = new double[n(k * shape[0])];
             for (int e = 0; e < table.size(); e++) {
               next[table.out(e)] +=
@@ -156,8 +156,7 @@ class ManyBodyProductContractTest {
     }
   }
 
-  private static double moved(
-      Arena arena, Problem p, int which, double[] direction, double step) {
+  private static double moved(Arena arena, Problem p, int which, double[] direction, double step) {
     double[] values = (which == 0 ? p.x : p.w).toDoubleArray();
     for (int i = 0; i < values.length; i++) {
       values[i] += step * direction[i];
@@ -253,11 +252,12 @@ class ManyBodyProductContractTest {
         LayerWorkspace workspace = new LayerWorkspace()) {
       int[] shape = {1, 2, 1};
       Problem p = new Problem(arena, 71, DType.F64, shape, 2, 1, 3);
-      ManyBodyProduct plan =
-          ManyBodyProduct.builder(1, 2, 1).channels(3).type(DType.F64).build();
+      ManyBodyProduct plan = ManyBodyProduct.builder(1, 2, 1).channels(3).type(DType.F64).build();
       Tensor out = Tensor.allocate(arena, DType.F64, 2, 4, 3);
       assertSays(
-          "speciesOf", "4 at row 1", () -> plan.forward(p.x, new int[] {0, 4}, p.w, out, workspace));
+          "speciesOf",
+          "4 at row 1",
+          () -> plan.forward(p.x, new int[] {0, 4}, p.w, out, workspace));
       assertSays("x", "[2, 4, 3]", () -> plan.forward(p.x, new int[] {0}, p.w, out, workspace));
       assertSays("w", "[2, 4, 3]", () -> plan.forward(p.x, p.species, p.x, out, workspace));
     }
