@@ -11,7 +11,8 @@ final class CostModel {
 
   /** The sum over non-zero coefficients. */
   static double direct(TrilinearForm form, Tier tier) {
-    return directMultiplyAdds(form) / (tier == Tier.VECTOR ? 40 : 0.3);
+    return (coefficients(form) + (long) form.components(0) * form.components(1))
+        / (tier == Tier.VECTOR ? 40 : 0.3);
   }
 
   /** Nodes in the polar angle, series in the azimuth. */
@@ -19,8 +20,8 @@ final class CostModel {
     return HybridPlan.of(form).multiplyAdds() / (tier == Tier.VECTOR ? 40 : 0.3);
   }
 
-  /** Counts the non-zero coefficients, and for each pair of components the product with one. */
-  static long directMultiplyAdds(TrilinearForm form) {
+  /** Number of coefficients that selection allows; less than one in a hundred of them is zero. */
+  static long coefficients(TrilinearForm form) {
     long count = 0;
     for (int l1 = 0; l1 <= form.degree(0); l1++) {
       for (int l2 = 0; l2 <= form.degree(1); l2++) {
@@ -37,6 +38,6 @@ final class CostModel {
         }
       }
     }
-    return count + (long) form.components(0) * form.components(1);
+    return count;
   }
 }

@@ -78,14 +78,17 @@ public final class GauntProduct {
         builder.cross
             ? new CrossGrid(form, type, tier)
             : algorithm(choice.algorithm(), form, type, tier);
-    tileKernels = new ScalarTileKernels(type);
+    tileKernels = tier == Tier.VECTOR ? new VectorTileKernels(type) : new ScalarTileKernels(type);
   }
 
   /** The algorithm for tiles of a type. */
   static ProductAlgorithm algorithm(
       Algorithm algorithm, TrilinearForm form, DType type, Tier tier) {
     return switch (algorithm) {
-      case DIRECT -> new ScalarDirect(form, type);
+      case DIRECT ->
+          tier == Tier.VECTOR && CostModel.coefficients(form) <= VectorDirect.MAX_COEFFICIENTS
+              ? new VectorDirect(form, type)
+              : new ScalarDirect(form, type);
       case FOURIER -> new FourierProduct(form, type);
       case GRID -> new GridProduct(form, type, tier);
       case HYBRID ->

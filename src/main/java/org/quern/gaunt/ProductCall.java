@@ -40,6 +40,7 @@ final class ProductCall implements Parallel.RangeBody {
   private final int[] degrees = new int[3];
   private boolean gradients;
   private boolean add;
+  private boolean addWeights;
   private long rows;
   private long channels;
   private int lanes;
@@ -94,7 +95,7 @@ final class ProductCall implements Parallel.RangeBody {
    * Runs the call for which operands are bound.
    *
    * @param gradients true for the gradients, false for the product
-   * @param add true to add to what is in the output, or in the gradients
+   * @param add true to add to what is in the output, or in the gradients of weights
    */
   void run(GauntProduct product, boolean gradients, boolean add, long rows, long channels) {
     algorithm = product.kernel();
@@ -102,7 +103,8 @@ final class ProductCall implements Parallel.RangeBody {
     form = product.form();
     type = product.type();
     this.gradients = gradients;
-    this.add = add;
+    this.add = add && !gradients;
+    addWeights = add && gradients;
     this.rows = rows;
     this.channels = channels;
     lanes = algorithm.channels();
@@ -154,7 +156,7 @@ final class ProductCall implements Parallel.RangeBody {
             gw[operand].memory(),
             type,
             at,
-            add ? sum + Cells.get(gw[operand].memory(), type, at) : sum);
+            addWeights ? sum + Cells.get(gw[operand].memory(), type, at) : sum);
       }
     }
   }
@@ -300,8 +302,8 @@ final class ProductCall implements Parallel.RangeBody {
     long step2 = step(direct2, x[2]);
     boolean wanted0 = gx[0].isBound() || gw[0].isBound();
     boolean wanted1 = gx[1].isBound() || gw[1].isBound();
-    boolean placed0 = !add && gx[0].isBound() && isDirect(gx[0], w[0]);
-    boolean placed1 = !add && gx[1].isBound() && isDirect(gx[1], w[1]);
+    boolean placed0 = gx[0].isBound() && isDirect(gx[0], w[0]);
+    boolean placed1 = gx[1].isBound() && isDirect(gx[1], w[1]);
     MemorySegment out0 = memory(placed0, gx[0], scratch);
     long outAt0 = at(placed0, gx[0], first, 3);
     long outStep0 = step(placed0, gx[0]);
@@ -471,8 +473,6 @@ final class ProductCall implements Parallel.RangeBody {
         double sum = 0;
         if (start + skip > 0) {
           sum = Cells.get(tile, DType.F64, sums + (long) i * Double.BYTES);
-        } else if (add) {
-          sum = Cells.get(target.memory(), type, target.at(row, l, i, 0));
         }
         for (int j = skip; j < count && l <= form.degree(operand); j++) {
           double value = Cells.get(tile, type, tileAt + i * tileStep() + (long) j * type.bytes());
@@ -534,7 +534,10 @@ final class ProductCall implements Parallel.RangeBody {
         } else {
           long at = target.at(row, l, l, channel);
           Cells.set(
-              target.memory(), type, at, add ? sum + Cells.get(target.memory(), type, at) : sum);
+              target.memory(),
+              type,
+              at,
+              addWeights ? sum + Cells.get(target.memory(), type, at) : sum);
         }
       }
     }

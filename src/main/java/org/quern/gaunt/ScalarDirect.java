@@ -11,26 +11,14 @@ final class ScalarDirect implements ProductAlgorithm {
   private static final int CHANNELS = 16;
 
   private final DType type;
-  private final int[][] components;
-  private final double[] values;
+  private final DirectPlan plan;
   private final int[] sizes;
 
   /** The algorithm for tiles of {@code type}, F32 or F64. */
   ScalarDirect(TrilinearForm form, DType type) {
     this.type = type;
-    Couplings couplings = GauntCoefficients.table(form.degree(0), form.degree(1), form.degree(2));
-    components = new int[][] {couplings.i, couplings.j, couplings.k};
-    values = couplings.value.clone();
-    for (int entry = 0; entry < values.length; entry++) {
-      for (int operand = 0; operand < 3; operand++) {
-        values[entry] *= form.scale(operand, degreeOf(components[operand][entry]));
-      }
-    }
+    plan = new DirectPlan(form);
     sizes = new int[] {form.components(0), form.components(1), form.components(2)};
-  }
-
-  private static int degreeOf(int component) {
-    return (int) Math.sqrt(component);
   }
 
   @Override
@@ -56,17 +44,17 @@ final class ScalarDirect implements ProductAlgorithm {
       long outAt,
       long outStep,
       MemorySegment scratch) {
-    int[] is = components[target == 0 ? 1 : 0];
-    int[] js = components[target == 2 ? 1 : 2];
-    int[] ks = components[target];
+    int[] is = plan.components[target == 0 ? 1 : 0];
+    int[] js = plan.components[target == 2 ? 1 : 2];
+    int[] ks = plan.components[target];
     for (int c = 0; c < CHANNELS; c++) {
       long channel = (long) c * type.bytes();
       for (int k = 0; k < sizes[target]; k++) {
         Cells.set(scratch, DType.F64, (long) k * Double.BYTES, 0);
       }
-      for (int entry = 0; entry < values.length; entry++) {
+      for (int entry = 0; entry < plan.values.length; entry++) {
         double product =
-            values[entry]
+            plan.values[entry]
                 * Cells.get(x, type, xAt + is[entry] * xStep + channel)
                 * Cells.get(y, type, yAt + js[entry] * yStep + channel);
         Cells.add(scratch, DType.F64, (long) ks[entry] * Double.BYTES, product);

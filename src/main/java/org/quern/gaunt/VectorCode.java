@@ -19,8 +19,11 @@ import org.quern.tensor.DType;
  * into one another, which {@link #finish} sees to.
  */
 final class VectorCode {
-  /** Most vector operations of a method. */
-  static final int MAX_OPERATIONS = Integer.getInteger("maxops", 80);
+  /** Most vector operations of a method with loops. */
+  static final int MAX_OPERATIONS = 80;
+
+  /** Most vector operations of a method without loops. */
+  static final int MAX_STRAIGHT_OPERATIONS = Integer.getInteger("maxops", 110);
 
   /** No memory lies as far as this; lets the compiler drop checks of addresses. */
   static final long FAR = 1L << 60;
@@ -56,6 +59,17 @@ final class VectorCode {
     elementDesc = single ? ConstantDescs.CD_float : ConstantDescs.CD_double;
   }
 
+  /** An empty loop of as many turns as a parameter says. */
+  void spin(int turns) {
+    int counter = code.allocateLocal(TypeKind.INT);
+    Label again = code.newLabel();
+    Label end = code.newLabel();
+    code.loadConstant(0).istore(counter);
+    code.labelBinding(again).iload(counter).iload(turns).if_icmpge(end);
+    code.iinc(counter, 1).goto_(again).labelBinding(end);
+    bytes += 14;
+  }
+
   /** Replaces a segment in a parameter by the one in which the kernel addresses it. */
   void base(int segment) {
     code.aload(segment)
@@ -79,20 +93,6 @@ final class VectorCode {
   /** A new local for a vector. */
   int local() {
     return code.allocateLocal(TypeKind.REFERENCE);
-  }
-
-  /** {@code local = number + constant}, into a new local. */
-  int address(int number, long constant) {
-    int address = code.allocateLocal(TypeKind.LONG);
-    code.lload(number).loadConstant(constant).ladd().lstore(address);
-    bytes += 8;
-    return address;
-  }
-
-  /** {@code number += constant}. */
-  void advance(int number, long constant) {
-    code.lload(number).loadConstant(constant).ladd().lstore(number);
-    bytes += 8;
   }
 
   /** {@code address = at + counter * stride + offset}, into a given local. */

@@ -1,28 +1,15 @@
 package org.quern.gaunt;
 
-import static java.lang.constant.ConstantDescs.CD_Object;
-import static java.lang.constant.ConstantDescs.CD_int;
-import static java.lang.constant.ConstantDescs.CD_long;
-import static java.lang.constant.ConstantDescs.CD_void;
-
-import java.lang.classfile.ClassBuilder;
-import java.lang.classfile.ClassFile;
-import java.lang.classfile.CodeBuilder;
-import java.lang.classfile.Label;
-import java.lang.classfile.instruction.SwitchCase;
-import java.lang.constant.ClassDesc;
-import java.lang.constant.ConstantDescs;
-import java.lang.constant.MethodTypeDesc;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
 import java.util.function.Consumer;
 import org.quern.gaunt.HybridPlan.Order;
-import org.quern.tensor.DType;
+import org.quern.gaunt.VectorClass.Part;
 
 /**
- * Writes the class that runs a {@link HybridPlan} on vectors of channels.
+ * Writes the kernels that run a {@link HybridPlan} on vectors of channels.
  *
  * <p>Work is cut into pieces, one static method each, that are small enough for the compiler: an
  * order or a few of a transform, or an order or a few of the products of series. Within a piece a
@@ -30,17 +17,22 @@ import org.quern.tensor.DType;
  * registers. Only the part of the nodes that an order needs is visited.
  */
 final class VectorHybridWriter {
-  private static final ClassDesc SEGMENT = ClassDesc.of("java.lang.foreign.MemorySegment");
-  private static final ClassDesc TILE = ClassDesc.of("org.quern.gaunt.VectorTile");
-  private static final ClassDesc SELF = ClassDesc.of("org.quern.gaunt.VectorHybridTile");
+  /** Kernel that takes an operand to amplitudes, plus its role. */
+  static final int TO_AMPLITUDES = 0;
 
-  // Parameters of a piece.
-  private static final int X = 0;
-  private static final int AT = 1;
-  private static final int STEP = 3;
-  private static final int GRID = 5;
-  private static final int[] GRIDS = {6, 8, 10};
-  private static final int TABLE = 12;
+  /** Kernel that multiplies amplitudes, plus the role of the result. */
+  static final int MULTIPLY = 3;
+
+  /** Kernel that takes amplitudes to coefficients, plus the role of the operand. */
+  static final int TO_COEFFICIENTS = 6;
+
+  // The parts of memory: an operand, and the amplitudes of all roles.
+  private static final int X = VectorClass.A;
+  private static final int AT = VectorClass.A_AT;
+  private static final int STEP = VectorClass.A_STEP;
+  private static final int GRID = VectorClass.B;
+  private static final int GRID_AT = VectorClass.B_AT;
+  private static final int TABLE = VectorClass.TABLE;
 
   /**
    * Accumulators of a step to coefficients: latency times rate, and registers left for the rest.
@@ -60,145 +52,53 @@ final class VectorHybridWriter {
   private static final int AMPLITUDES = 26;
 
   private final HybridPlan plan;
-  private final DType type;
+  private final VectorClass target;
   private final long width;
-  private final ClassDesc tableType;
-  private final List<Double> table = new ArrayList<>();
 
   /**
    * A writer.
    *
+   * @param target takes the kernels
    * @param width bytes of a vector
    */
-  VectorHybridWriter(HybridPlan plan, DType type, int width) {
+  VectorHybridWriter(HybridPlan plan, VectorClass target, int width) {
     this.plan = plan;
-    this.type = type;
+    this.target = target;
     this.width = width;
-    tableType = (type == DType.F32 ? ConstantDescs.CD_float : ConstantDescs.CD_double).arrayType();
   }
 
-  /** The factors that the class wants, valid after {@link #write}. */
-  double[] table() {
-    return table.stream().mapToDouble(value -> value).toArray();
+  /** Makes the class. */
+  VectorTile load() {
+    List<List<Part>> kernels = new ArrayList<>();
+    for (int role = 0; role < 3; role++) {
+      kernels.add(toAmplitudes(role));
+    }
+    for (int role = 0; role < 3; role++) {
+      kernels.add(multiply(role));
+    }
+    for (int role = 0; role < 3; role++) {
+      kernels.add(toCoefficients(role));
+    }
+    return target.load(kernels);
+  }
+
+  /** Bytes of the amplitudes of all roles. */
+  long gridBytes() {
+    return grid(3);
+  }
+
+  /** Byte where the amplitudes of a role begin. */
+  private long grid(int role) {
+    long bytes = 0;
+    for (int r = 0; r < role; r++) {
+      bytes += plan.nodes * nodeBytes(r);
+    }
+    return bytes;
   }
 
   /** Bytes between the amplitudes of one node and of the next. */
   private long nodeBytes(int role) {
     return plan.slots(role) * width;
-  }
-
-  /** The class. */
-  byte[] write() {
-    return ClassFile.of()
-        .build(
-            SELF,
-            builder -> {
-              builder.withFlags(ClassFile.ACC_FINAL);
-              builder.withInterfaceSymbols(TILE);
-              builder.withMethodBody(
-                  ConstantDescs.INIT_NAME,
-                  ConstantDescs.MTD_void,
-                  0,
-                  code ->
-                      code.aload(0)
-                          .invokespecial(CD_Object, ConstantDescs.INIT_NAME, ConstantDescs.MTD_void)
-                          .return_());
-              List<List<String>> kernels = new ArrayList<>();
-              for (int role = 0; role < 3; role++) {
-                kernels.add(pieces(builder, "toAmplitudes" + role, toAmplitudes(role)));
-              }
-              for (int role = 0; role < 3; role++) {
-                kernels.add(pieces(builder, "multiply" + role, multiply(role)));
-              }
-              for (int role = 0; role < 3; role++) {
-                kernels.add(pieces(builder, "toCoefficients" + role, toCoefficients(role)));
-              }
-              builder.withMethodBody(
-                  "run", runType(CD_Object, true), 1, code -> run(code, kernels));
-            });
-  }
-
-  private static MethodTypeDesc runType(ClassDesc table, boolean kernel) {
-    List<ClassDesc> parameters = new ArrayList<>();
-    if (kernel) {
-      parameters.add(CD_int);
-    }
-    parameters.addAll(
-        List.of(SEGMENT, CD_long, CD_long, SEGMENT, CD_long, CD_long, CD_long, table));
-    return MethodTypeDesc.of(CD_void, parameters);
-  }
-
-  private void run(CodeBuilder code, List<List<String>> kernels) {
-    Label end = code.newLabel();
-    List<SwitchCase> cases = new ArrayList<>();
-    for (int i = 0; i < kernels.size(); i++) {
-      cases.add(SwitchCase.of(i, code.newLabel()));
-    }
-    code.iload(1).tableswitch(0, kernels.size() - 1, end, cases);
-    for (int i = 0; i < kernels.size(); i++) {
-      code.labelBinding(cases.get(i).target());
-      for (String piece : kernels.get(i)) {
-        code.aload(2)
-            .lload(3)
-            .lload(5)
-            .aload(7)
-            .lload(8)
-            .lload(10)
-            .lload(12)
-            .aload(14)
-            .checkcast(tableType)
-            .invokestatic(SELF, piece, runType(tableType, false));
-      }
-      code.return_();
-    }
-    code.labelBinding(end).return_();
-  }
-
-  /** A part of a piece, and the vector operations that it takes at most. */
-  private record Part(int operations, Consumer<VectorCode> code) {}
-
-  /** Writes parts into methods, as many into each as the compiler bears. */
-  private List<String> pieces(ClassBuilder builder, String name, List<Part> parts) {
-    List<String> names = new ArrayList<>();
-    int from = 0;
-    while (from < parts.size()) {
-      int to = from;
-      int operations = 0;
-      while (to < parts.size()
-          && (to == from || operations + parts.get(to).operations <= VectorCode.MAX_OPERATIONS)) {
-        operations += parts.get(to++).operations;
-      }
-      List<Part> some = parts.subList(from, to);
-      String piece = name + "_" + names.size();
-      builder.withMethodBody(
-          piece,
-          runType(tableType, false),
-          ClassFile.ACC_STATIC,
-          body -> {
-            VectorCode code = new VectorCode(body, type);
-            code.base(X);
-            code.base(GRID);
-            code.bound(AT, VectorCode.FAR);
-            code.bound(STEP, VectorCode.FAR_STEP);
-            for (int grid : GRIDS) {
-              code.bound(grid, VectorCode.FAR);
-            }
-            some.forEach(part -> part.code.accept(code));
-            code.finish();
-          });
-      names.add(piece);
-      from = to;
-    }
-    return names;
-  }
-
-  /** Index in the table of factors that a part is about to use. */
-  private int reserve(double[] factors) {
-    int at = table.size();
-    for (double factor : factors) {
-      table.add(factor);
-    }
-    return at;
   }
 
   private static int component(int l, int m, boolean sine) {
@@ -254,7 +154,7 @@ final class VectorHybridWriter {
       for (int i = 0; i < factors.length; i++) {
         factors[i] = order.table()[2 * i][0];
       }
-      int at = reserve(factors);
+      int at = target.reserve(factors);
       int[] sums = new int[sines.length];
       for (int i = 0; i < factors.length; i++) {
         int factor = code.broadcast(TABLE, -1, 0, at + i);
@@ -263,7 +163,7 @@ final class VectorHybridWriter {
         }
       }
       for (int s = 0; s < sines.length; s++) {
-        code.store(sums[s], GRID, GRIDS[role], slot(m, sines[s]) * width);
+        code.store(sums[s], GRID, GRID_AT, grid(role) + slot(m, sines[s]) * width);
       }
     }
     if (role == HybridPlan.PROJECTED) {
@@ -278,7 +178,7 @@ final class VectorHybridWriter {
         factors[p * rows + i] = order.table()[i][plan.equator + p];
       }
     }
-    int at = reserve(factors);
+    int at = target.reserve(factors);
     pairs(
         code,
         role,
@@ -314,8 +214,8 @@ final class VectorHybridWriter {
   private void clear(VectorCode code, int m, boolean[] sines) {
     int from = plan.equator + 2 * plan.order(HybridPlan.PROJECTED, m).pairs();
     int to = from;
-    for (int role = 0; role < HybridPlan.PROJECTED; role++) {
-      for (Segment segment : segments(role, MAX_TERMS)) {
+    for (int result = 0; result < HybridPlan.PROJECTED; result++) {
+      for (Segment segment : segments(result, MAX_TERMS)) {
         if (segment.from < from && segment.to > from && m < segment.orders) {
           to = Math.max(to, segment.to);
         }
@@ -328,8 +228,8 @@ final class VectorHybridWriter {
           from,
           to,
           counter -> {
-            code.address(
-                node, GRIDS[HybridPlan.PROJECTED], counter, nodeBytes(HybridPlan.PROJECTED), 0);
+            int role = HybridPlan.PROJECTED;
+            code.address(node, GRID_AT, counter, nodeBytes(role), grid(role));
             for (boolean sine : sines) {
               code.store(zero, GRID, node, slot(m, sine) * width);
             }
@@ -348,10 +248,10 @@ final class VectorHybridWriter {
 
   /** Runs a body for all pairs: in a row where that is little, else in a loop. */
   private void pairs(VectorCode code, int role, int pairs, int operations, Consumer<Place> body) {
-    long first = plan.equator * nodeBytes(role);
+    long first = grid(role) + plan.equator * nodeBytes(role);
     if (unrolls(pairs, operations)) {
       for (int p = 0; p < pairs; p++) {
-        body.accept(new Place(GRIDS[role], first + 2 * p * nodeBytes(role), -1, p));
+        body.accept(new Place(GRID_AT, first + 2 * p * nodeBytes(role), -1, p));
       }
       return;
     }
@@ -360,7 +260,7 @@ final class VectorHybridWriter {
         0,
         pairs,
         pair -> {
-          code.address(node, GRIDS[role], pair, 2 * nodeBytes(role), first);
+          code.address(node, GRID_AT, pair, 2 * nodeBytes(role), first);
           body.accept(new Place(node, 0, pair, -1));
         });
   }
@@ -435,10 +335,11 @@ final class VectorHybridWriter {
       }
       if (!even.isEmpty()) {
         int at =
-            reserve(even.stream().mapToDouble(j -> order.table()[from + j * step][0]).toArray());
+            target.reserve(
+                even.stream().mapToDouble(j -> order.table()[from + j * step][0]).toArray());
         int[] v = new int[sines.length];
         for (int s = 0; s < sines.length; s++) {
-          v[s] = code.load(GRID, GRIDS[role], slot(m, sines[s]) * width);
+          v[s] = code.load(GRID, GRID_AT, grid(role) + slot(m, sines[s]) * width);
         }
         for (int e = 0; e < even.size(); e++) {
           int factor = code.broadcast(TABLE, -1, 0, at + e);
@@ -463,7 +364,7 @@ final class VectorHybridWriter {
         factors[p * count + j] = order.table()[from + j * step][plan.equator + p];
       }
     }
-    int at = reserve(factors);
+    int at = target.reserve(factors);
     if (order.pairs() > 0) {
       pairs(
           code,
@@ -670,7 +571,7 @@ final class VectorHybridWriter {
         to,
         node -> {
           for (int r = 0; r < 3; r++) {
-            code.address(at[r], GRIDS[r], node, nodeBytes(r), 0);
+            code.address(at[r], GRID_AT, node, nodeBytes(r), grid(r));
           }
           int[][] loaded = new int[3][];
           for (Sums sums : orders) {

@@ -17,35 +17,25 @@ interface VectorTile {
   /** Order of bytes. */
   ByteOrder ORDER = ByteOrder.LITTLE_ENDIAN;
 
-  /** Kernel that takes an operand to amplitudes, plus the role of the operand. */
-  int TO_AMPLITUDES = 0;
-
-  /** Kernel that multiplies amplitudes, plus the role of the result. */
-  int MULTIPLY = 3;
-
-  /** Kernel that takes amplitudes to coefficients, plus the role of the operand. */
-  int TO_COEFFICIENTS = 6;
-
   /**
-   * Runs a kernel.
+   * Runs a kernel on three parts of memory, each a base that {@link
+   * org.quern.runtime.NativeViews#base} gives for a segment, an offset in it, and a step in bytes.
    *
-   * @param x memory of the operand, of which a kernel that multiplies takes none
-   * @param at offset of the operand in its base
-   * @param step bytes between its components
-   * @param grid memory of amplitudes
-   * @param grid0 offset of the amplitudes of role 0
-   * @param grid1 offset of the amplitudes of role 1
-   * @param grid2 offset of the amplitudes of role 2
+   * @param kernel number of the kernel
+   * @param spin turns of an empty loop; see {@link VectorClass}
    * @param table factors, a {@code float[]} or {@code double[]}
    */
   void run(
       int kernel,
-      MemorySegment x,
-      long at,
-      long step,
-      MemorySegment grid,
-      long grid0,
-      long grid1,
-      long grid2,
+      int spin,
+      MemorySegment a,
+      long aAt,
+      long aStep,
+      MemorySegment b,
+      long bAt,
+      long bStep,
+      MemorySegment c,
+      long cAt,
+      long cStep,
       Object table);
 }
