@@ -32,6 +32,9 @@ final class VectorSphericalHarmonicsKernels implements SphericalHarmonicsKernels
   /** Bytes of one row of lanes. */
   private static final int ROW = LANES * Double.BYTES;
 
+  /** Bytes of the rows of lanes that make a tile. */
+  private static final int TILE = VectorTiles.SIZE * ROW;
+
   private static final int X = 0;
   private static final int Y = ROW;
   private static final int Z = 2 * ROW;
@@ -417,53 +420,86 @@ final class VectorSphericalHarmonicsKernels implements SphericalHarmonicsKernels
       int count,
       int length,
       long rows,
-      MemorySegment scratchIn) {
-    MemorySegment scratch = NativeViews.base(scratchIn);
-    MemorySegment from = NativeViews.base(operand);
-    long to = NativeViews.at(scratchIn, rows, (long) length * ROW);
+      MemorySegment scratch) {
+    long target = NativeViews.at(scratch, rows, (long) length * ROW);
     long source =
         NativeViews.at(operand, offset, (count - 1) * stride + (long) length * type.bytes());
+    int tiled = 0;
+    if (VectorTiles.SUPPORTED && count == LANES && length >= VectorTiles.SIZE) {
+      int tiles = length / VectorTiles.SIZE;
+      long step = (long) VectorTiles.SIZE * type.bytes();
+      tiled = tiles * VectorTiles.SIZE;
+      if (type == DType.F32) {
+        VectorTiles.toDoubles(operand, source, stride, step, scratch, target, ROW, TILE, tiles);
+      } else {
+        VectorTiles.doubles(operand, source, stride, step, scratch, target, ROW, TILE, tiles);
+      }
+    }
     for (int lane = 0; lane < LANES; lane++) {
       long line = source + Math.min(lane, count - 1) * stride;
-      long target = to + (long) lane * Double.BYTES;
-      if (type == DType.F32) {
-        for (int i = 0; i < length; i++) {
-          scratch.set(
-              DOUBLE, target + (long) i * ROW, from.get(FLOAT, line + (long) i * Float.BYTES));
-        }
-      } else {
-        for (int i = 0; i < length; i++) {
-          scratch.set(
-              DOUBLE, target + (long) i * ROW, from.get(DOUBLE, line + (long) i * Double.BYTES));
-        }
+      readLine(operand, type, line, scratch, target + (long) lane * Double.BYTES, tiled, length);
+    }
+  }
+
+  private static void readLine(
+      MemorySegment operand,
+      DType type,
+      long line,
+      MemorySegment scratch,
+      long lane,
+      int from,
+      int to) {
+    MemorySegment source = NativeViews.base(operand);
+    MemorySegment target = NativeViews.base(scratch);
+    if (type == DType.F32) {
+      for (int i = from; i < to; i++) {
+        float value = source.get(FLOAT, line + (long) i * Float.BYTES);
+        target.set(DOUBLE, lane + (long) i * ROW, value);
+      }
+    } else {
+      for (int i = from; i < to; i++) {
+        double value = source.get(DOUBLE, line + (long) i * Double.BYTES);
+        target.set(DOUBLE, lane + (long) i * ROW, value);
       }
     }
   }
 
   /** Writes lanes to rows of the result. */
   private static void write(
-      SphereOperands o, long row, int count, int length, long rows, MemorySegment scratchIn) {
-    MemorySegment scratch = NativeViews.base(scratchIn);
-    MemorySegment to = NativeViews.base(o.out);
-    long from = NativeViews.at(scratchIn, rows, (long) length * ROW);
-    long target =
-        NativeViews.at(
-            o.out, row * o.outStride, (count - 1) * o.outStride + (long) length * o.type.bytes());
+      SphereOperands o, long row, int count, int length, long rows, MemorySegment scratch) {
+    long source = NativeViews.at(scratch, rows, (long) length * ROW);
+    long bytes = (count - 1) * o.outStride + (long) length * o.type.bytes();
+    long target = NativeViews.at(o.out, row * o.outStride, bytes);
+    int tiled = 0;
+    if (VectorTiles.SUPPORTED && count == LANES && length >= VectorTiles.SIZE) {
+      int tiles = length / VectorTiles.SIZE;
+      long step = (long) VectorTiles.SIZE * o.type.bytes();
+      tiled = tiles * VectorTiles.SIZE;
+      if (o.type == DType.F32) {
+        VectorTiles.toFloats(scratch, source, ROW, TILE, o.out, target, o.outStride, step, tiles);
+      } else {
+        VectorTiles.doubles(scratch, source, ROW, TILE, o.out, target, o.outStride, step, tiles);
+      }
+    }
     for (int lane = 0; lane < count; lane++) {
       long line = target + lane * o.outStride;
-      long source = from + (long) lane * Double.BYTES;
-      if (o.type == DType.F32) {
-        for (int i = 0; i < length; i++) {
-          to.set(
-              FLOAT,
-              line + (long) i * Float.BYTES,
-              (float) scratch.get(DOUBLE, source + (long) i * ROW));
-        }
-      } else {
-        for (int i = 0; i < length; i++) {
-          to.set(
-              DOUBLE, line + (long) i * Double.BYTES, scratch.get(DOUBLE, source + (long) i * ROW));
-        }
+      writeLine(o, line, scratch, source + (long) lane * Double.BYTES, tiled, length);
+    }
+  }
+
+  private static void writeLine(
+      SphereOperands o, long line, MemorySegment scratch, long lane, int from, int to) {
+    MemorySegment source = NativeViews.base(scratch);
+    MemorySegment target = NativeViews.base(o.out);
+    if (o.type == DType.F32) {
+      for (int i = from; i < to; i++) {
+        double value = source.get(DOUBLE, lane + (long) i * ROW);
+        target.set(FLOAT, line + (long) i * Float.BYTES, (float) value);
+      }
+    } else {
+      for (int i = from; i < to; i++) {
+        double value = source.get(DOUBLE, lane + (long) i * ROW);
+        target.set(DOUBLE, line + (long) i * Double.BYTES, value);
       }
     }
   }
