@@ -158,7 +158,7 @@ final class VectorSphericalHarmonicsKernels implements SphericalHarmonicsKernels
         zeros |= 1L << lane;
         scratch.set(DOUBLE, Y + at, 1);
       } else if (zero || !Double.isFinite(x) || !Double.isFinite(y) || !Double.isFinite(z)) {
-        return -1 - lane;
+        return -1L - lane;
       }
     }
     normalize(scratch);
@@ -212,7 +212,7 @@ final class VectorSphericalHarmonicsKernels implements SphericalHarmonicsKernels
       q.mul(c).intoMemorySegment(scratch, center + order, ORDER);
       for (int l = m + 1; l <= degree; l++) {
         factor++;
-        center += (long) (2 * l) * ROW;
+        center += 2L * l * ROW;
         DoubleVector next = q.fma(y.mul(tables.up[factor]), before.mul(tables.back[factor]));
         before = q;
         q = next;
@@ -266,13 +266,13 @@ final class VectorSphericalHarmonicsKernels implements SphericalHarmonicsKernels
         DoubleVector f = slope.mul(s);
         DoubleVector radial = x.fma(a, y.fma(f, z.mul(b)));
         a.sub(x.mul(radial)).intoMemorySegment(scratch, center - order, ORDER);
-        f.sub(y.mul(radial)).intoMemorySegment(scratch, center - order + ROW, ORDER);
-        b.sub(z.mul(radial)).intoMemorySegment(scratch, center - order + 2 * ROW, ORDER);
+        f.sub(y.mul(radial)).intoMemorySegment(scratch, center - order + Y, ORDER);
+        b.sub(z.mul(radial)).intoMemorySegment(scratch, center - order + Z, ORDER);
         f = slope.mul(c);
         radial = z.fma(a, y.mul(f)).sub(x.mul(b));
         b.neg().sub(x.mul(radial)).intoMemorySegment(scratch, center + order, ORDER);
-        f.sub(y.mul(radial)).intoMemorySegment(scratch, center + order + ROW, ORDER);
-        a.sub(z.mul(radial)).intoMemorySegment(scratch, center + order + 2 * ROW, ORDER);
+        f.sub(y.mul(radial)).intoMemorySegment(scratch, center + order + Y, ORDER);
+        a.sub(z.mul(radial)).intoMemorySegment(scratch, center + order + Z, ORDER);
       }
       cBelow = c;
       sBelow = s;
@@ -290,8 +290,8 @@ final class VectorSphericalHarmonicsKernels implements SphericalHarmonicsKernels
     DoubleVector y = DoubleVector.fromMemorySegment(D, scratch, at + Y, ORDER);
     DoubleVector z = DoubleVector.fromMemorySegment(D, scratch, at + Z, ORDER);
     DoubleVector tx = DoubleVector.fromMemorySegment(D, scratch, at + THREE, ORDER);
-    DoubleVector ty = DoubleVector.fromMemorySegment(D, scratch, at + THREE + ROW, ORDER);
-    DoubleVector tz = DoubleVector.fromMemorySegment(D, scratch, at + THREE + 2 * ROW, ORDER);
+    DoubleVector ty = DoubleVector.fromMemorySegment(D, scratch, at + THREE + Y, ORDER);
+    DoubleVector tz = DoubleVector.fromMemorySegment(D, scratch, at + THREE + Z, ORDER);
     int degree = tables.degree;
     DoubleVector c = DoubleVector.broadcast(D, 1);
     DoubleVector s = DoubleVector.zero(D);
@@ -313,7 +313,7 @@ final class VectorSphericalHarmonicsKernels implements SphericalHarmonicsKernels
       q.mul(cosine).intoMemorySegment(scratch, center + order, ORDER);
       for (int l = m + 1; l <= degree; l++) {
         factor++;
-        center += (long) (2 * l) * ROW;
+        center += 2L * l * ROW;
         double up = tables.up[factor];
         double back = tables.back[factor];
         DoubleVector next = q.fma(y.mul(up), before.mul(back));
@@ -363,7 +363,7 @@ final class VectorSphericalHarmonicsKernels implements SphericalHarmonicsKernels
       DoubleVector cosineSlope = slope;
       for (int l = m + 1; l <= degree; l++) {
         factor++;
-        center += (long) (2 * l) * ROW;
+        center += 2L * l * ROW;
         double up = tables.up[factor];
         double back = tables.back[factor];
         DoubleVector next = q.fma(y.mul(up), before.mul(back));
@@ -389,8 +389,8 @@ final class VectorSphericalHarmonicsKernels implements SphericalHarmonicsKernels
       s = z.mul(sBelow).add(x.mul(cBelow));
     }
     fx.intoMemorySegment(scratch, at + THREE, ORDER);
-    fy.intoMemorySegment(scratch, at + THREE + ROW, ORDER);
-    fz.intoMemorySegment(scratch, at + THREE + 2 * ROW, ORDER);
+    fy.intoMemorySegment(scratch, at + THREE + Y, ORDER);
+    fz.intoMemorySegment(scratch, at + THREE + Z, ORDER);
     tangential(scratchIn);
   }
 
@@ -403,12 +403,12 @@ final class VectorSphericalHarmonicsKernels implements SphericalHarmonicsKernels
     DoubleVector z = DoubleVector.fromMemorySegment(D, scratch, at + Z, ORDER);
     DoubleVector inverse = DoubleVector.fromMemorySegment(D, scratch, at + INVERSE, ORDER);
     DoubleVector fx = DoubleVector.fromMemorySegment(D, scratch, at + THREE, ORDER);
-    DoubleVector fy = DoubleVector.fromMemorySegment(D, scratch, at + THREE + ROW, ORDER);
-    DoubleVector fz = DoubleVector.fromMemorySegment(D, scratch, at + THREE + 2 * ROW, ORDER);
+    DoubleVector fy = DoubleVector.fromMemorySegment(D, scratch, at + THREE + Y, ORDER);
+    DoubleVector fz = DoubleVector.fromMemorySegment(D, scratch, at + THREE + Z, ORDER);
     DoubleVector radial = x.fma(fx, y.fma(fy, z.mul(fz)));
     fx.sub(x.mul(radial)).mul(inverse).intoMemorySegment(scratch, at + THREE, ORDER);
-    fy.sub(y.mul(radial)).mul(inverse).intoMemorySegment(scratch, at + THREE + ROW, ORDER);
-    fz.sub(z.mul(radial)).mul(inverse).intoMemorySegment(scratch, at + THREE + 2 * ROW, ORDER);
+    fy.sub(y.mul(radial)).mul(inverse).intoMemorySegment(scratch, at + THREE + Y, ORDER);
+    fz.sub(z.mul(radial)).mul(inverse).intoMemorySegment(scratch, at + THREE + Z, ORDER);
   }
 
   /** Reads rows of an operand into lanes; spare lanes repeat the last row. */
