@@ -6,12 +6,8 @@ import org.quern.random.Philox;
  * A small cluster of like atoms, with energy and forces of a potential that is known: of pairs, as
  * Morse's, and of angles, as that of Stillinger and Weber ("Computer simulation of local order in
  * condensed phases of silicon", Physical Review B 31, 1985).
- *
- * @param places three coordinates per atom
- * @param energy sum of the potential
- * @param forces minus the slope of the energy by each coordinate
  */
-record Cluster(double[] places, double energy, double[] forces) {
+final class Cluster {
   /** Beyond this distance atoms do not meet. */
   static final double REACH = 3;
 
@@ -19,6 +15,31 @@ record Cluster(double[] places, double energy, double[] forces) {
   private static final double LEAST = 1.3;
   private static final double STIFFNESS = 0.8;
   private static final double STEP = 1e-5;
+
+  private final double[] places;
+  private final double energy;
+  private final double[] forces;
+
+  private Cluster(double[] places, double energy, double[] forces) {
+    this.places = places;
+    this.energy = energy;
+    this.forces = forces;
+  }
+
+  /** Three coordinates per atom; not to be changed. */
+  double[] places() {
+    return places;
+  }
+
+  /** Sum of the potential. */
+  double energy() {
+    return energy;
+  }
+
+  /** Minus the slope of the energy by each coordinate; not to be changed. */
+  double[] forces() {
+    return forces;
+  }
 
   /** A cluster at given places. */
   static Cluster of(double[] places) {

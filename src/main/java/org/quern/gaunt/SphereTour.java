@@ -24,7 +24,11 @@ final class SphereTour {
   /** Rows that the straightforward way multiplies; its time is scaled. */
   private static final int SAMPLE_ROWS = 8;
 
-  private static final int REPEATS = 7;
+  /** Calls until the compiler has had its time, or the time is up. */
+  private static final int REPEATS = 40;
+
+  private static final double MOST_SECONDS = 2.5;
+  private static final int PLAIN_REPEATS = 7;
   private static final int DIRECTIONS = 200;
   private static final int HIGHEST = 10;
   private static final int PICTURE_HEIGHT = 48;
@@ -77,7 +81,8 @@ final class SphereTour {
         GauntProduct.builder(DEGREE, DEGREE, 2 * DEGREE).tier(context.tier()).build();
     double seconds = Double.POSITIVE_INFINITY;
     try (GauntWorkspace workspace = new GauntWorkspace()) {
-      for (int i = 0; i < REPEATS; i++) {
+      long first = System.nanoTime();
+      for (int i = 0; i < REPEATS && (System.nanoTime() - first) * 1e-9 < MOST_SECONDS; i++) {
         long start = System.nanoTime();
         product.multiply(x, y, ProductWeights.NONE, out, workspace);
         seconds = Math.min(seconds, (System.nanoTime() - start) * 1e-9);
@@ -116,7 +121,7 @@ final class SphereTour {
     float[][] first = matrix(x);
     float[][] second = matrix(y);
     double seconds = Double.POSITIVE_INFINITY;
-    for (int repeat = 0; repeat < REPEATS; repeat++) {
+    for (int repeat = 0; repeat < PLAIN_REPEATS; repeat++) {
       long start = System.nanoTime();
       for (int b = 0; b < SAMPLE_ROWS; b++) {
         float[][] out = new float[n(2 * DEGREE)][CHANNELS];
