@@ -54,7 +54,7 @@ public final class GauntProduct {
   public static final int MAX_DEGREE = 32;
 
   private static final String[] INPUTS = {"x1", "x2"};
-  private static final String[] WEIGHTS = {"w1", "w2", "w3"};
+  private static final String[] WEIGHTS = {"w1", "w2", "w3", "paths"};
 
   private final int[] degrees;
   private final Layout layout;
@@ -77,7 +77,9 @@ public final class GauntProduct {
     kernel =
         builder.cross
             ? new CrossGrid(form, type, tier)
-            : algorithm(choice.algorithm(), form, type, tier);
+            : builder.pathWeights
+                ? new PathProduct(form, type, tier)
+                : algorithm(choice.algorithm(), form, type, tier);
     tileKernels = tier == Tier.VECTOR ? new VectorTileKernels(type) : new ScalarTileKernels(type);
   }
 
@@ -108,6 +110,55 @@ public final class GauntProduct {
    */
   public static Builder builder(int degree1, int degree2, int degree3) {
     return new Builder(degree1, degree2, degree3);
+  }
+
+  /**
+   * A builder of products of irreps, in {@link Layout#MUL_IR}: each operand has degrees 0 to its
+   * highest, once each and all with the same number of copies, and one parity throughout, natural
+   * or pseudo.
+   *
+   * @throws IllegalArgumentException where an operand is not of that form, the numbers of copies
+   *     differ, or the parity of the output is not the product of those of the inputs
+   */
+  public static Builder builder(Irreps x1, Irreps x2, Irreps out) {
+    int copies = copies("x1", x1);
+    for (int i = 1; i < 3; i++) {
+      Irreps irreps = i == 1 ? x2 : out;
+      String name = i == 1 ? "x2" : "out";
+      if (copies(name, irreps) != copies) {
+        throw new IllegalArgumentException(
+            name + ": expected " + copies + " copies to meet x1 " + x1 + ", got " + irreps);
+      }
+    }
+    boolean natural = x1.isNatural() == x2.isNatural();
+    if (out.isNatural() != natural) {
+      throw new IllegalArgumentException(
+          "out: expected "
+              + (natural ? "natural" : "pseudo")
+              + " parity from "
+              + x1
+              + " and "
+              + x2
+              + ", got "
+              + out);
+    }
+    return builder(x1.maxDegree(), x2.maxDegree(), out.maxDegree()).layout(Layout.MUL_IR);
+  }
+
+  private static int copies(String name, Irreps irreps) {
+    irreps.requireUnmixed();
+    List<Irreps.Block> blocks = irreps.blocks();
+    for (int l = 0; l < Math.max(1, blocks.size()); l++) {
+      if (blocks.isEmpty()
+          || blocks.get(l).irrep().degree() != l
+          || blocks.get(l).multiplicity() != blocks.getFirst().multiplicity()) {
+        throw new IllegalArgumentException(
+            name
+                + ": expected degrees 0, 1, 2, ... in this order with equal multiplicities, got "
+                + irreps);
+      }
+    }
+    return blocks.getFirst().multiplicity();
   }
 
   /** Highest degree of an operand: 0 and 1 are the inputs, 2 is the output. */
@@ -143,6 +194,14 @@ public final class GauntProduct {
   /** Why this algorithm: one sentence with the estimated costs of all. */
   public String why() {
     return choice.why();
+  }
+
+  /**
+   * The paths that weights by path are for, in the order of the rows of such weights: by l1, then
+   * l2, then l3; none where the product was not built with path weights.
+   */
+  public List<ProductPath> paths() {
+    return kernel instanceof PathProduct product ? product.table().paths() : List.of();
   }
 
   /** The form of the product, without degrees that cannot contribute. */
@@ -274,7 +333,8 @@ public final class GauntProduct {
         h2,
         weights,
         g,
-        new ProductGradients(second.x1(), null, second.w1(), second.w2(), second.w3()),
+        new ProductGradients(
+            second.x1(), null, second.w1(), second.w2(), second.w3(), second.paths()),
         false,
         workspace);
     gradients(
@@ -282,7 +342,8 @@ public final class GauntProduct {
         x2,
         weights,
         g,
-        new ProductGradients(null, second.x2(), second.w1(), second.w2(), second.w3()),
+        new ProductGradients(
+            null, second.x2(), second.w1(), second.w2(), second.w3(), second.paths()),
         true,
         workspace);
     if (gg != null) {
@@ -319,13 +380,13 @@ public final class GauntProduct {
           call.gx(i).bindCoefficients(gx, layout, components(i), channels);
         }
       }
-      for (int i = 0; i < 3; i++) {
+      for (int i = 0; i < 4; i++) {
         Tensor gw = gradients.weight(i);
         if (gw != null) {
           String name = "gradient of " + WEIGHTS[i];
           checkWeights(name, gw, i, rows, channels);
           checkApart(name, gw, x1, x2, g, weights);
-          call.gw(i).bindWeights(gw, degrees[i] + 1);
+          call.gw(i).bindWeights(gw, weightRows(i));
         }
       }
       call.run(this, true, addWeights, rows, channels);
@@ -350,13 +411,22 @@ public final class GauntProduct {
     call.x(0).bindCoefficients(x1, layout, components(0), channels);
     call.x(1).bindCoefficients(x2, layout, components(1), channels);
     call.x(2).bindCoefficients(out, layout, components(2), channels);
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 4; i++) {
       Tensor w = weights.of(i);
       if (w != null) {
         checkWeights(WEIGHTS[i], w, i, rows, channels);
-        call.w(i).bindWeights(w, degrees[i] + 1);
+        call.w(i).bindWeights(w, weightRows(i));
       }
     }
+    if (weights.paths() == null && !paths().isEmpty()) {
+      throw new IllegalArgumentException(
+          "weights: expected weights by path, for which the product was built, got none");
+    }
+  }
+
+  /** Rows of the weights of an operand, 0 to 2, or of those by path, 3. */
+  private int weightRows(int operand) {
+    return operand < 3 ? degrees[operand] + 1 : paths().size();
   }
 
   private int components(int operand) {
@@ -444,7 +514,11 @@ public final class GauntProduct {
 
   private void checkWeights(String name, Tensor w, int operand, long rows, long channels) {
     checkPlace(name, w);
-    int count = degrees[operand] + 1;
+    int count = weightRows(operand);
+    if (count == 0) {
+      throw new IllegalArgumentException(
+          name + ": expected none, as the product was not built with path weights, got " + w);
+    }
     boolean shared = w.rank() == 2 && w.dim(0) == count && w.dim(1) == channels;
     boolean own = w.rank() == 3 && w.dim(0) == rows && w.dim(1) == count && w.dim(2) == channels;
     if (!shared && !own) {
@@ -460,8 +534,8 @@ public final class GauntProduct {
               + count
               + ", "
               + channels
-              + "] for degrees 0 to "
-              + degrees[operand]
+              + "] for "
+              + (operand < 3 ? "degrees 0 to " + degrees[operand] : count + " paths")
               + ", got "
               + w);
     }
@@ -472,7 +546,7 @@ public final class GauntProduct {
     checkApart(name, tensor, "x1", x1);
     checkApart(name, tensor, "x2", x2);
     checkApart(name, tensor, "g", g);
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 4; i++) {
       Tensor w = weights.of(i);
       if (w != null) {
         checkApart(name, tensor, WEIGHTS[i], w);
@@ -530,6 +604,7 @@ public final class GauntProduct {
     private @Nullable Algorithm algorithm;
     private @Nullable Tier tier;
     private boolean cross;
+    private boolean pathWeights;
     private int nodes;
     private int threads = 1;
 
@@ -603,6 +678,16 @@ public final class GauntProduct {
      */
     public Builder nodes(int nodes) {
       this.nodes = nodes;
+      return this;
+    }
+
+    /**
+     * Makes it a product with a weight for every path (l1, l2, l3), by the direct sum over
+     * coefficients; see {@link ProductWeights#ofPaths} and {@link #paths}.
+     */
+    public Builder pathWeights() {
+      pathWeights = true;
+      algorithm = Algorithm.DIRECT;
       return this;
     }
 

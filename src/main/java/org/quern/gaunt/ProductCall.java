@@ -1,6 +1,7 @@
 package org.quern.gaunt;
 
 import java.lang.foreign.MemorySegment;
+import org.jspecify.annotations.Nullable;
 import org.quern.runtime.Parallel;
 import org.quern.tensor.DType;
 
@@ -24,20 +25,27 @@ final class ProductCall implements Parallel.RangeBody {
   /** By operand: inputs, then the output or its gradient. */
   private final Operand[] x = {new Operand(), new Operand(), new Operand()};
 
-  /** Weights by operand. */
-  private final Operand[] w = {new Operand(), new Operand(), new Operand()};
+  /** Weights by operand, and those by path. */
+  private final Operand[] w = {new Operand(), new Operand(), new Operand(), new Operand()};
 
   /** Gradients of inputs. */
   private final Operand[] gx = {new Operand(), new Operand()};
 
   /** Gradients of weights. */
-  private final Operand[] gw = {new Operand(), new Operand(), new Operand()};
+  private final Operand[] gw = {new Operand(), new Operand(), new Operand(), new Operand()};
 
   private ProductAlgorithm algorithm;
   private TileKernels kernels;
   private TrilinearForm form;
   private DType type = DType.F32;
   private final int[] degrees = new int[3];
+
+  /** What multiplies by weights by path, where the product has them. */
+  private @Nullable PathProduct paths;
+
+  /** Rows of the weights of each operand and of those by path. */
+  private final int[] weightRows = new int[4];
+
   private boolean gradients;
   private boolean add;
   private boolean addWeights;
@@ -52,7 +60,7 @@ final class ProductCall implements Parallel.RangeBody {
   private long tilesOfRow;
 
   private long grain;
-  private final long[] sumsAt = new long[3];
+  private final long[] sumsAt = new long[4];
   private long sumsOfChunk;
 
   @SuppressWarnings("NullAway.Init") // bound by every call
@@ -82,10 +90,12 @@ final class ProductCall implements Parallel.RangeBody {
 
   /** Forgets all memory. */
   void unbind() {
-    for (int i = 0; i < 3; i++) {
-      x[i].unbind();
+    for (int i = 0; i < 4; i++) {
       w[i].unbind();
       gw[i].unbind();
+    }
+    for (Operand operand : x) {
+      operand.unbind();
     }
     gx[0].unbind();
     gx[1].unbind();
@@ -111,12 +121,16 @@ final class ProductCall implements Parallel.RangeBody {
     whole = channels >= lanes;
     boolean sums = false;
     long sumBytes = 0;
-    for (int i = 0; i < 3; i++) {
-      degrees[i] = product.degree(i);
+    paths = algorithm instanceof PathProduct p ? p : null;
+    for (int i = 0; i < 4; i++) {
+      if (i < 3) {
+        degrees[i] = product.degree(i);
+      }
+      weightRows[i] = i < 3 ? degrees[i] + 1 : paths == null ? 0 : paths.table().paths().size();
       if (gw[i].isBound() && gw[i].sharesRows()) {
         sums = true;
         sumsAt[i] = sumBytes;
-        sumBytes += (degrees[i] + 1) * channels * Double.BYTES;
+        sumBytes += weightRows[i] * channels * Double.BYTES;
       }
     }
     sumsOfChunk = sumBytes;
@@ -132,7 +146,7 @@ final class ProductCall implements Parallel.RangeBody {
     workspace.reserve(threads, scratchBytes(), Math.max(1, chunks * sumsOfChunk));
     Parallel.forRanges(tiles, grain, threads, this);
     if (sums) {
-      for (int i = 0; i < 3; i++) {
+      for (int i = 0; i < 4; i++) {
         if (gw[i].isBound() && gw[i].sharesRows()) {
           addParts(i, chunks);
         }
@@ -145,7 +159,7 @@ final class ProductCall implements Parallel.RangeBody {
   }
 
   private void addParts(int operand, long chunks) {
-    for (int l = 0; l <= degrees[operand]; l++) {
+    for (int l = 0; l < weightRows[operand]; l++) {
       for (long c = 0; c < channels; c++) {
         double sum = 0;
         for (long chunk = 0; chunk < chunks; chunk++) {
@@ -260,6 +274,7 @@ final class ProductCall implements Parallel.RangeBody {
     if (!direct1) {
       pack(x[1], w[1], form.degree(1), first, count, scratch, slot(1));
     }
+    packPaths(first, count, scratch);
     algorithm.contract(
         2,
         memory(direct0, x[0], scratch),
@@ -291,6 +306,7 @@ final class ProductCall implements Parallel.RangeBody {
     if (!direct2) {
       pack(x[2], w[2], form.degree(2), first, count, scratch, slot(2));
     }
+    packPaths(first, count, scratch);
     MemorySegment memory0 = memory(direct0, x[0], scratch);
     long at0 = at(direct0, x[0], first, 0);
     long step0 = step(direct0, x[0]);
@@ -325,6 +341,10 @@ final class ProductCall implements Parallel.RangeBody {
       algorithm.contract(
           2, memory0, at0, step0, memory1, at1, step1, scratch, slot(5), tileStep(), scratch);
       weightGradient(2, scratch, slot(5), tileStep(), first, skip, count, chunk, scratch);
+    }
+    if (paths != null && gw[3].isBound()) {
+      paths.weightGradients(memory0, at0, step0, memory1, at1, step1, memory2, at2, step2, scratch);
+      addPathGradients(paths.gradientsAt(), first, skip, count, chunk, scratch);
     }
     if (gw[0].isBound()) {
       weightGradient(0, out0, outAt0, outStep0, first, skip, count, chunk, scratch);
@@ -523,22 +543,52 @@ final class ProductCall implements Parallel.RangeBody {
         sumStep,
         degree,
         lanes);
-    Operand target = gw[operand];
     for (int l = 0; l <= degrees[operand]; l++) {
       for (int j = skip; j < count; j++) {
         double sum = Cells.get(scratch, DType.F64, sums + l * sumStep + (long) j * Double.BYTES);
-        long row = (first + j) / channels;
-        long channel = (first + j) % channels;
-        if (target.sharesRows()) {
-          Cells.add(workspace.sums(), DType.F64, sum(operand, chunk, l, channel), sum);
-        } else {
-          long at = target.at(row, l, l, channel);
-          Cells.set(
-              target.memory(),
-              type,
-              at,
-              addWeights ? sum + Cells.get(target.memory(), type, at) : sum);
+        addWeightGradient(operand, l, first + j, chunk, sum);
+      }
+    }
+  }
+
+  private void addWeightGradient(int operand, int row, long cell, long chunk, double value) {
+    Operand target = gw[operand];
+    long channel = cell % channels;
+    if (target.sharesRows()) {
+      Cells.add(workspace.sums(), DType.F64, sum(operand, chunk, row, channel), value);
+    } else {
+      long at = target.at(cell / channels, row, row, channel);
+      Cells.set(
+          target.memory(),
+          type,
+          at,
+          addWeights ? value + Cells.get(target.memory(), type, at) : value);
+    }
+  }
+
+  /** Brings the weights by path of a tile to the place where the algorithm wants them. */
+  private void packPaths(long first, int count, MemorySegment scratch) {
+    if (paths == null) {
+      return;
+    }
+    for (int path = 0; path < weightRows[3]; path++) {
+      for (int j = 0; j < lanes; j++) {
+        double value = 0;
+        if (j < count) {
+          long at = w[3].at((first + j) / channels, path, path, (first + j) % channels);
+          value = Cells.get(w[3].memory(), type, at);
         }
+        Cells.set(scratch, type, path * tileStep() + (long) j * type.bytes(), value);
+      }
+    }
+  }
+
+  private void addPathGradients(
+      long at, long first, int skip, int count, long chunk, MemorySegment scratch) {
+    for (int path = 0; path < weightRows[3]; path++) {
+      for (int j = skip; j < count; j++) {
+        double value = Cells.get(scratch, type, at + path * tileStep() + (long) j * type.bytes());
+        addWeightGradient(3, path, first + j, chunk, value);
       }
     }
   }

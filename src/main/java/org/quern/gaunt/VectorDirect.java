@@ -33,7 +33,7 @@ final class VectorDirect implements ProductAlgorithm {
    */
   VectorDirect(TrilinearForm form, DType type) {
     this.type = type;
-    channels = type == DType.F32 ? VectorTile.F32.length() : VectorTile.F64.length();
+    channels = VectorTile.channels(type);
     sizes = new int[] {form.components(0), form.components(1), form.components(2)};
     DirectPlan plan = new DirectPlan(form);
     if (plan.values.length > MAX_COEFFICIENTS) {

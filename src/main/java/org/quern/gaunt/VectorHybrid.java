@@ -18,7 +18,7 @@ final class VectorHybrid implements ProductAlgorithm {
   VectorHybrid(HybridPlan plan, DType type) {
     this.plan = plan;
     this.type = type;
-    channels = type == DType.F32 ? VectorTile.F32.length() : VectorTile.F64.length();
+    channels = VectorTile.channels(type);
     VectorClass target = new VectorClass(type);
     VectorHybridWriter writer = new VectorHybridWriter(plan, target, channels * type.bytes());
     gridBytes = writer.gridBytes();

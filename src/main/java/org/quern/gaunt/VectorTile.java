@@ -5,6 +5,7 @@ import java.nio.ByteOrder;
 import jdk.incubator.vector.DoubleVector;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.VectorSpecies;
+import org.quern.tensor.DType;
 
 /** The kernels of a tile that are written for one shape, and what they refer to. */
 interface VectorTile {
@@ -16,6 +17,11 @@ interface VectorTile {
 
   /** Order of bytes. */
   ByteOrder ORDER = ByteOrder.LITTLE_ENDIAN;
+
+  /** Channels in a vector. */
+  static int channels(DType type) {
+    return type == DType.F32 ? F32.length() : F64.length();
+  }
 
   /**
    * Runs a kernel on three parts of memory, each a base that {@link

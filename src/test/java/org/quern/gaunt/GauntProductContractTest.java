@@ -549,6 +549,127 @@ class GauntProductContractTest {
     }
   }
 
+  @ParameterizedTest
+  @MethodSource("tiers")
+  void weightsByPathMultiplyPaths(Tier tier) {
+    for (int seed = 0; seed < 8; seed++) {
+      DType type = TYPES[seed % 2];
+      int channels = seed % 4 < 2 ? 3 : lanes(tier, type) + 2;
+      int[] d = seed < 4 ? new int[] {2, 1, 2} : new int[] {2, 2, 4};
+      try (Arena arena = Arena.ofConfined();
+          GauntWorkspace workspace = new GauntWorkspace()) {
+        Case c = new Case(arena, d, 3, channels, type, Layout.values()[seed / 2 % 2], seed);
+        c.weights(1, false);
+        GauntProduct product =
+            GauntProduct.builder(d[0], d[1], d[2])
+                .type(type)
+                .layout(c.layout)
+                .tier(tier)
+                .pathWeights()
+                .build();
+        List<ProductPath> paths = product.paths();
+        Tensor w =
+            seed < 4 ? c.strided(paths.size(), channels) : c.strided(3, paths.size(), channels);
+        c.fill(w);
+        ProductWeights weights = new ProductWeights(null, c.w[1], null, w);
+        double[][][][] t = new double[3][3][channels][];
+        double[][][] expected = new double[3][paths.size()][channels];
+        Couplings couplings = GauntCoefficients.table(d[0], d[1], d[2]);
+        for (int row = 0; row < 3; row++) {
+          for (int ch = 0; ch < channels; ch++) {
+            for (int i = 0; i < 3; i++) {
+              t[i][row][ch] = new double[(d[i] + 1) * (d[i] + 1)];
+            }
+            for (int e = 0; e < couplings.size(); e++) {
+              int i = couplings.first(e);
+              int j = couplings.second(e);
+              int k = couplings.out(e);
+              int[] l = {(int) Math.sqrt(i), (int) Math.sqrt(j), (int) Math.sqrt(k)};
+              int path = paths.indexOf(new ProductPath(l[0], l[1], l[2]));
+              double x1 = c.get(c.x[0], row, l[0], i, ch);
+              double x2 = c.get(c.x[1], row, l[1], j, ch) * c.weight(1, row, l[1], ch);
+              double g = c.get(c.x[2], row, l[2], k, ch);
+              double v = couplings.value(e);
+              double weight = seed < 4 ? w.getDouble(path, ch) : w.getDouble(row, path, ch);
+              t[0][row][ch][i] += v * weight * x2 * g;
+              t[1][row][ch][j] += v * weight * x1 * g;
+              t[2][row][ch][k] += v * weight * x1 * x2;
+              expected[row][path][ch] += v * x1 * x2 * g;
+            }
+          }
+        }
+        String what = tier + " seed " + seed;
+        Tensor out = c.coefficients(2);
+        product.multiply(c.x[0], c.x[1], weights, out, workspace);
+        c.compare(what, out, 2, t);
+        Tensor gx1 = c.coefficients(0);
+        Tensor gx2 = c.coefficients(1);
+        Tensor gw2 = c.strided(nonNull(c.w[1]).shape());
+        Tensor gw = c.strided(w.shape());
+        product.gradients(
+            c.x[0],
+            c.x[1],
+            weights,
+            c.x[2],
+            new ProductGradients(gx1, gx2, null, gw2, null, gw),
+            workspace);
+        c.compare(what + " gx1", gx1, 0, t);
+        c.compare(what + " gx2", gx2, 1, t);
+        c.compareWeights(what + " gw2", gw2, 1, t);
+        double error = 0;
+        for (int path = 0; path < paths.size(); path++) {
+          for (int ch = 0; ch < channels; ch++) {
+            double sum = 0;
+            for (int row = 0; row < 3; row++) {
+              sum = (seed < 4 ? sum : 0) + expected[row][path][ch];
+              if (seed >= 4 || row == 2) {
+                double got = seed < 4 ? gw.getDouble(path, ch) : gw.getDouble(row, path, ch);
+                error = Math.max(error, Case.worse(got, sum));
+              }
+            }
+          }
+        }
+        c.assertSmall(what + " gradient by path", error, 1);
+      }
+    }
+  }
+
+  @Test
+  void refusesPathsThatTheProductDoesNotHave() {
+    assertMessage(
+        "path 1,1,1 has zero Gaunt coefficient; use the cross product",
+        () -> new ProductPath(1, 1, 1));
+    assertMessage(
+        "path: expected degrees >= 0 with |l1 - l2| <= l3 <= l1 + l2, got 1,1,3",
+        () -> new ProductPath(1, 1, 3));
+    try (Arena arena = Arena.ofConfined();
+        GauntWorkspace workspace = new GauntWorkspace()) {
+      Tensor x = Tensor.allocate(arena, DType.F32, 1, 4, 2);
+      Tensor out = Tensor.allocate(arena, DType.F32, 1, 4, 2);
+      Tensor w = Tensor.allocate(arena, DType.F32, 3, 2);
+      assertMessage(
+          "paths: expected none, as the product was not built with path weights, got " + w,
+          () ->
+              GauntProduct.builder(1, 1, 1)
+                  .build()
+                  .multiply(x, x, ProductWeights.ofPaths(w), out, workspace));
+      GauntProduct product = GauntProduct.builder(1, 1, 1).pathWeights().build();
+      assertEquals(
+          List.of(
+              new ProductPath(0, 0, 0),
+              new ProductPath(0, 1, 1),
+              new ProductPath(1, 0, 1),
+              new ProductPath(1, 1, 0)),
+          product.paths());
+      assertMessage(
+          "weights: expected weights by path, for which the product was built, got none",
+          () -> product.multiply(x, x, out));
+      assertMessage(
+          "paths: expected [4, 2] or [1, 4, 2] for 4 paths, got " + w,
+          () -> product.multiply(x, x, ProductWeights.ofPaths(w), out, workspace));
+    }
+  }
+
   @Test
   void plansSayWhatTheyChoseAndWhy() {
     GauntProduct low = GauntProduct.builder(1, 1, 2).build();
@@ -585,6 +706,34 @@ class GauntProductContractTest {
             + " equivariance",
         () -> GauntProduct.builder(4, 4, 8).nodes(8).build());
     assertEquals(Algorithm.HYBRID, GauntProduct.builder(4, 4, 8).nodes(9).build().algorithm());
+  }
+
+  @Test
+  void irrepsMustFitOneAnother() {
+    GauntProduct product = of("8x0e+8x1o", "8x0e+8x1o+8x2e", "8x0e+8x1o").build();
+    assertEquals(Layout.MUL_IR, product.layout());
+    assertEquals(2, product.degree(1));
+    assertEquals(1, of("2x0o+2x1e", "2x0o+2x1e", "2x0e+2x1o").build().degree(2));
+    assertMessage(
+        "irreps: expected natural parity in all blocks or in none, got 2x0e+2x1e; split it into"
+            + " 2x0e and 2x1e",
+        () -> of("2x0e+2x1e", "2x0e", "2x0e"));
+    assertMessage(
+        "x2: expected 2 copies to meet x1 2x0e+2x1o, got 3x0e",
+        () -> of("2x0e+2x1o", "3x0e", "2x0e"));
+    assertMessage(
+        "x1: expected degrees 0, 1, 2, ... in this order with equal multiplicities, got 2x0e+3x1o",
+        () -> of("2x0e+3x1o", "2x0e", "2x0e"));
+    assertMessage(
+        "x1: expected degrees 0, 1, 2, ... in this order with equal multiplicities, got 2x1o",
+        () -> of("2x1o", "2x0e", "2x0e"));
+    assertMessage(
+        "out: expected pseudo parity from 2x0e+2x1o and 2x0o, got 2x0e",
+        () -> of("2x0e+2x1o", "2x0o", "2x0e"));
+  }
+
+  private static GauntProduct.Builder of(String x1, String x2, String out) {
+    return GauntProduct.builder(Irreps.parse(x1), Irreps.parse(x2), Irreps.parse(out));
   }
 
   @Test
