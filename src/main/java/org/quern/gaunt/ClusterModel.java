@@ -123,7 +123,7 @@ final class ClusterModel {
 
     private void profile(Tensor x) {
       for (long row = 0; row < x.rows(); row++) {
-        int degree = (int) Math.sqrt(row % COMPONENTS);
+        int degree = (int) Math.sqrt((double) (row % COMPONENTS));
         for (int c = 0; c < CHANNELS; c++) {
           long at = row * CHANNELS + c;
           double factor = PROFILES[c / RADIAL][degree];
