@@ -180,6 +180,45 @@ class CrossProductContractTest {
     }
   }
 
+  @ParameterizedTest
+  @MethodSource("kinds")
+  void weightsScaleByDegree(Kind kind) {
+    int[] d = {2, 2, 3};
+    try (Arena arena = Arena.ofShared();
+        GauntWorkspace workspace = new GauntWorkspace()) {
+      Tensor x = function(arena, kind, 16, d[0]);
+      Tensor y = function(arena, kind, 17, d[1]);
+      Philox random = new Philox(18, 2);
+      Tensor[] w = new Tensor[3];
+      for (int i = 0; i < 3; i++) {
+        w[i] = SphereFunctions.normal(arena, kind.type, random, d[i] + 1, 19);
+      }
+      Tensor out = Tensor.allocate(arena, kind.type, 2, 16, 19);
+      CrossProduct.builder(d[0], d[1], d[2])
+          .tier(kind.tier)
+          .type(kind.type)
+          .build()
+          .multiply(x, y, new ProductWeights(w[0], w[1], w[2]), out, workspace);
+      Tensor expected = kind.product(arena, d, scaled(arena, x, w[0]), scaled(arena, y, w[1]));
+      double distance =
+          SphereFunctions.distance(out, scaled(arena, expected, w[2]).toDoubleArray());
+      assertTrue(distance <= kind.tolerance(), kind + ": " + distance);
+    }
+  }
+
+  private static Tensor scaled(Arena arena, Tensor x, Tensor w) {
+    Tensor result = Tensor.allocate(arena, x.type(), x.shape());
+    for (long b = 0; b < x.dim(0); b++) {
+      for (long i = 0; i < x.dim(1); i++) {
+        for (long c = 0; c < x.dim(2); c++) {
+          long l = (long) Math.sqrt((double) i);
+          result.setDouble(w.getDouble(l, c) * x.getDouble(b, i, c), b, i, c);
+        }
+      }
+    }
+    return result;
+  }
+
   @Test
   void refusesWhatDoesNotFit() {
     assertThrows(IllegalArgumentException.class, () -> CrossProduct.builder(-1, 1, 1));
