@@ -88,7 +88,7 @@ final class EdgeConvolution implements ConvolutionScheme {
   /** Adds the maps of all edges, or their transposes, times what their other ends hold. */
   private void messages(
       Edges edges,
-      Edges.List list,
+      Edges.Groups list,
       boolean transposed,
       ConvolutionInputs in,
       Directions directions,
@@ -106,8 +106,8 @@ final class EdgeConvolution implements ConvolutionScheme {
         (first, end, worker) -> {
           Filter own = new Filter(in, directions);
           for (long node = first; node < end; node++) {
-            int start = list.start()[(int) node];
-            for (int i = 0; i < list.count((int) node); i++) {
+            int start = list.start(node);
+            for (int i = 0; i < list.count(node); i++) {
               long edge = list.edge().getAtIndex(JAVA_INT, start + i);
               long other = list.other().getAtIndex(JAVA_INT, start + i);
               own.prepare(edge, scratch.tables(worker));
@@ -197,7 +197,7 @@ final class EdgeConvolution implements ConvolutionScheme {
       Tensor gf,
       LayerWorkspace workspace) {
     Scratch scratch = new Scratch(workspace);
-    Edges.List list = edges.byDestination();
+    Edges.Groups list = edges.byDestination();
     Parallel.forRanges(
         edges.nodes(),
         GRAIN,
@@ -206,8 +206,8 @@ final class EdgeConvolution implements ConvolutionScheme {
           Filter own = new Filter(in, directions);
           double[] matrix = new double[components3 * components1];
           for (long node = first; node < end; node++) {
-            int start = list.start()[(int) node];
-            for (int i = 0; i < list.count((int) node); i++) {
+            int start = list.start(node);
+            for (int i = 0; i < list.count(node); i++) {
               long edge = list.edge().getAtIndex(JAVA_INT, start + i);
               long source = list.other().getAtIndex(JAVA_INT, start + i);
               java.util.Arrays.fill(matrix, 0);

@@ -15,14 +15,14 @@ import org.quern.tensor.Tensor;
 public final class Edges {
   private final int nodes;
   private final int size;
-  private final List byDestination;
-  private final List bySource;
+  private final Groups byDestination;
+  private final Groups bySource;
 
   private Edges(int nodes, int[] source, int[] destination) {
     this.nodes = nodes;
     this.size = source.length;
-    this.byDestination = List.of(nodes, destination, source);
-    this.bySource = List.of(nodes, source, destination);
+    this.byDestination = new Groups(nodes, destination, source);
+    this.bySource = new Groups(nodes, source, destination);
   }
 
   /**
@@ -101,48 +101,69 @@ public final class Edges {
   }
 
   /** The edges grouped by the node that receives. */
-  List byDestination() {
+  Groups byDestination() {
     return byDestination;
   }
 
   /** The edges grouped by the node that sends. */
-  List bySource() {
+  Groups bySource() {
     return bySource;
   }
 
-  /**
-   * Edges grouped by one of their ends, in a group by ascending number.
-   *
-   * @param start where the group of a node starts; one more entry than nodes
-   * @param edge I32, numbers of the edges
-   * @param other I32, the other end of each
-   * @param longest size of the largest group
-   */
-  record List(int[] start, MemorySegment edge, MemorySegment other, int longest) {
-    static List of(int nodes, int[] key, int[] other) {
-      int[] start = new int[nodes + 1];
+  /** Edges grouped by one of their ends, in a group by ascending number. */
+  static final class Groups {
+    /** Where the group of a node starts; one more entry than nodes. */
+    private final int[] start;
+
+    private final MemorySegment edge;
+    private final MemorySegment other;
+    private final int longest;
+
+    private Groups(int nodes, int[] key, int[] otherEnd) {
+      start = new int[nodes + 1];
       for (int node : key) {
         start[node + 1]++;
       }
-      int longest = 0;
+      int most = 0;
       for (int i = 0; i < nodes; i++) {
-        longest = Math.max(longest, start[i + 1]);
+        most = Math.max(most, start[i + 1]);
         start[i + 1] += start[i];
       }
+      longest = most;
       int[] next = start.clone();
       Arena arena = Arena.ofAuto();
-      MemorySegment edges = arena.allocate(JAVA_INT, Math.max(1, key.length));
-      MemorySegment others = arena.allocate(JAVA_INT, Math.max(1, key.length));
+      edge = arena.allocate(JAVA_INT, Math.max(1, key.length));
+      other = arena.allocate(JAVA_INT, Math.max(1, key.length));
       for (int i = 0; i < key.length; i++) {
         int place = next[key[i]]++;
-        edges.setAtIndex(JAVA_INT, place, i);
-        others.setAtIndex(JAVA_INT, place, other[i]);
+        edge.setAtIndex(JAVA_INT, place, i);
+        other.setAtIndex(JAVA_INT, place, otherEnd[i]);
       }
-      return new List(start, edges, others, longest);
     }
 
-    int count(int node) {
-      return start[node + 1] - start[node];
+    /** Where the group of a node starts. */
+    int start(long node) {
+      return start[(int) node];
+    }
+
+    /** Size of the group of a node. */
+    int count(long node) {
+      return start[(int) node + 1] - start[(int) node];
+    }
+
+    /** I32, numbers of the edges, group after group. */
+    MemorySegment edge() {
+      return edge;
+    }
+
+    /** I32, the other end of each. */
+    MemorySegment other() {
+      return other;
+    }
+
+    /** Size of the largest group. */
+    int longest() {
+      return longest;
     }
   }
 }

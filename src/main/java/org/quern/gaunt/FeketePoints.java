@@ -1,6 +1,7 @@
 package org.quern.gaunt;
 
 import java.lang.foreign.Arena;
+import org.quern.runtime.Tier;
 import org.quern.tensor.DType;
 import org.quern.tensor.Tensor;
 
@@ -108,6 +109,7 @@ public final class FeketePoints {
     try (Arena arena = Arena.ofConfined()) {
       Tensor out = Tensor.allocate(arena, DType.F64, count, (degree + 1L) * (degree + 1));
       SphericalHarmonics.builder(degree)
+          .tier(Tier.SCALAR)
           .build()
           .values(Tensor.copyOf(arena, directions, count, 3), out);
       return out.toDoubleArray();

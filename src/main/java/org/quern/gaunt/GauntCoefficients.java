@@ -139,7 +139,8 @@ public final class GauntCoefficients {
     }
     CouplingPath path = new CouplingPath(l1, l2, l3);
     int sign = path.isCross() == cross ? path.sign(m1, m2, m3) : 0;
-    return sign == 0 ? 0 : sign * path.value(Math.abs(m1), Math.abs(m2), Math.abs(m3));
+    double size = sign == 0 ? 0 : path.value(Math.abs(m1), Math.abs(m2), Math.abs(m3));
+    return size == 0 ? 0 : sign * size;
   }
 
   private static SignedRoot exact(boolean cross, int l1, int m1, int l2, int m2, int l3, int m3) {

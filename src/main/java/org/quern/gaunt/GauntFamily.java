@@ -1,8 +1,8 @@
 package org.quern.gaunt;
 
 import java.io.IOException;
-import java.util.List;
 import java.util.Set;
+import java.util.stream.Stream;
 import org.quern.family.Family;
 import org.quern.family.Replay;
 import org.quern.family.TourContext;
@@ -39,6 +39,10 @@ public final class GauntFamily implements Family {
 
   @Override
   public TourReport tour(TourContext context) throws IOException {
-    return new TourReport(List.of(), List.of());
+    TourReport sphere = new SphereTour(context).run();
+    TourReport field = new ForceFieldTour(context).run();
+    return new TourReport(
+        Stream.concat(sphere.rows().stream(), field.rows().stream()).toList(),
+        Stream.concat(sphere.charts().stream(), field.charts().stream()).toList());
   }
 }

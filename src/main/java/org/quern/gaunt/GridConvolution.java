@@ -22,9 +22,6 @@ final class GridConvolution implements ConvolutionScheme {
   /** Nodes that one thread takes at a time. */
   private static final int GRAIN = 16;
 
-  /** Blocks of channels that share the filters of a pass; more would crowd the caches. */
-  private static final int BLOCKS_PER_PASS = 2;
-
   private final SampleKernels kernels;
   private final DType type;
   private final long row;
@@ -97,14 +94,13 @@ final class GridConvolution implements ConvolutionScheme {
     TileOperand scale = in.a() == null ? null : operand(in.a(), workspace, Use.SCALE).read();
     TileOperand sums = operand(out, workspace, Use.OUT);
     int blocks = TileOperand.blocks(Math.toIntExact(out.rowLength()));
-    int most = Math.min(BLOCKS_PER_PASS, blocks);
-    MemorySegment samples = workspace.get(Use.SAMPLES, most * nodeBytes(edges));
+    MemorySegment samples = workspace.get(Use.SAMPLES, nodeBytes(edges));
     Scratch scratch = new Scratch(workspace, edges.byDestination().longest());
-    for (int first = 0; first < blocks; first += most) {
-      int from = first;
-      int to = Math.min(blocks, first + most);
+    // One block of channels at a time crowds the caches least; that its filters are made anew costs
+    // less.
+    for (int block = 0; block < blocks; block++) {
       for (int chunk = 0; chunk < chunks; chunk++) {
-        sample(edges, sampling, components1, x, from, to, chunk, samples);
+        sample(edges, sampling, components1, x, block, block + 1, chunk, samples);
         messages(
             edges,
             edges.byDestination(),
@@ -113,8 +109,8 @@ final class GridConvolution implements ConvolutionScheme {
             scale,
             projection[chunk],
             sums,
-            from,
-            to,
+            block,
+            block + 1,
             chunk,
             scratch);
       }
@@ -182,7 +178,7 @@ final class GridConvolution implements ConvolutionScheme {
   }
 
   private long nodeBytes(Edges edges) {
-    return edges.nodes() * POINTS * row;
+    return (long) edges.nodes() * POINTS * row;
   }
 
   /** Samples the blocks [from, to) of all nodes at the points of a chunk. */
@@ -223,7 +219,7 @@ final class GridConvolution implements ConvolutionScheme {
   /** Gathers the samples of all neighbours and adds the projection of their sum. */
   private void messages(
       Edges edges,
-      Edges.List list,
+      Edges.Groups list,
       EdgeGeometry geometry,
       MemorySegment samples,
       @Nullable TileOperand scale,
@@ -240,8 +236,8 @@ final class GridConvolution implements ConvolutionScheme {
         (first, end, worker) -> {
           MemorySegment own = scratch.of(worker);
           for (long node = first; node < end; node++) {
-            int start = list.start()[(int) node];
-            int count = list.count((int) node);
+            int start = list.start(node);
+            int count = list.count(node);
             filters(geometry, count, list.edge(), start, chunk, own);
             for (int block = from; block < to; block++) {
               TileView scales = scale == null ? null : scale.view(block);
@@ -309,7 +305,7 @@ final class GridConvolution implements ConvolutionScheme {
       int chunk,
       MemorySegment turns,
       Scratch scratch) {
-    Edges.List list = edges.byDestination();
+    Edges.Groups list = edges.byDestination();
     Parallel.forRanges(
         edges.nodes(),
         GRAIN,
@@ -317,8 +313,8 @@ final class GridConvolution implements ConvolutionScheme {
         (first, end, worker) -> {
           MemorySegment own = scratch.of(worker);
           for (long node = first; node < end; node++) {
-            int start = list.start()[(int) node];
-            int count = list.count((int) node);
+            int start = list.start(node);
+            int count = list.count(node);
             filters(geometry, count, list.edge(), start, chunk, own);
             for (int i = 0; i < count; i++) {
               long edge = list.edge().getAtIndex(JAVA_INT, start + i);

@@ -132,12 +132,12 @@ final class LayerReplayer {
 
   /** Degree of a component. */
   static int degreeOf(long component) {
-    return (int) Math.floor(Math.sqrt(component));
+    return (int) Math.sqrt((double) component);
   }
 
   /** Highest degree of so many components. */
   static int degree(long components) throws IOException {
-    int degree = (int) Math.round(Math.sqrt(components)) - 1;
+    int degree = (int) Math.round(Math.sqrt((double) components)) - 1;
     if ((degree + 1L) * (degree + 1) != components) {
       throw new IOException("a tensor has " + components + " components, which is not a square");
     }

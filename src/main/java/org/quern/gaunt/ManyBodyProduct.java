@@ -238,7 +238,7 @@ public final class ManyBodyProduct {
       long part,
       MemorySegment own) {
     sample(in.view(block), item, own);
-    own.asSlice(2 * points * row, points * row).fill((byte) 0);
+    own.asSlice(2L * points * row, points * row).fill((byte) 0);
     TileView g = upstream.view(block);
     for (int l = 0; l <= degreeOut; l++) {
       kernels.mix(
@@ -276,7 +276,7 @@ public final class ManyBodyProduct {
           gathering.rows(),
           points,
           own,
-          2 * points * row,
+          2L * points * row,
           row,
           target.memory(),
           target.item(item),

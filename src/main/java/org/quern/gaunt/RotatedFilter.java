@@ -200,7 +200,7 @@ final class RotatedFilter implements EdgeFilter {
           middle + place(-l, l, to) * row,
           (to + 1) * row,
           out,
-          outAt + l * l * row,
+          outAt + (long) l * l * row,
           row,
           false);
     }

@@ -49,7 +49,7 @@ final class ScalarSphericalHarmonicsKernels implements SphericalHarmonicsKernels
       for (int l = m; l <= tables.degree; l++) {
         if (l > m) {
           int at = tables.column(m) + l - m;
-          double next = tables.up[at] * y * q - tables.back[at] * before;
+          double next = tables.up[at] * y * q + tables.back[at] * before;
           before = q;
           q = next;
         }
@@ -147,8 +147,8 @@ final class ScalarSphericalHarmonicsKernels implements SphericalHarmonicsKernels
       for (int l = m; l <= tables.degree; l++) {
         if (l > m) {
           int at = tables.column(m) + l - m;
-          double next = tables.up[at] * y * q - tables.back[at] * before;
-          double slopeNext = tables.up[at] * (y * slope + q) - tables.back[at] * slopeBefore;
+          double next = tables.up[at] * y * q + tables.back[at] * before;
+          double slopeNext = tables.up[at] * (y * slope + q) + tables.back[at] * slopeBefore;
           before = q;
           q = next;
           slopeBefore = slope;

@@ -5,7 +5,7 @@ package org.quern.gaunt;
  * vector (x, y, z) without angles: Y(l,m) = q(l,m)(y) Re (z+ix)<sup>m</sup> for m &ge; 0, and with
  * Im for -m, where q(m,m) is a constant and
  *
- * <pre>q(l,m) = up(l,m) y q(l-1,m) - back(l,m) q(l-2,m)</pre>
+ * <pre>q(l,m) = up(l,m) y q(l-1,m) + back(l,m) q(l-2,m)</pre>
  *
  * <p>The factors contain the normalization and sqrt2 of m &gt; 0. Immutable.
  */
@@ -38,7 +38,7 @@ final class SphereTables {
         int at = column(m) + l - m;
         double factor = normalization.factor(l) * Legendre.up(l, m);
         up[at] = factor / normalization.factor(l - 1);
-        back[at] = l == m + 1 ? 0 : factor * Legendre.back(l, m) / normalization.factor(l - 2);
+        back[at] = l == m + 1 ? 0 : -factor * Legendre.back(l, m) / normalization.factor(l - 2);
       }
     }
   }

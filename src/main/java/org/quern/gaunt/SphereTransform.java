@@ -143,7 +143,7 @@ final class SphereTransform {
           azimuths,
           sources.length,
           scratch,
-          amplitudes + ring * sources.length * row,
+          amplitudes + (long) ring * sources.length * row,
           row,
           samples,
           (samplesRow + (long) ring * azimuths) * row,
@@ -173,7 +173,7 @@ final class SphereTransform {
           (samplesRow + (long) ring * azimuths) * row,
           row,
           scratch,
-          amplitudes + ring * sources.length * row,
+          amplitudes + (long) ring * sources.length * row,
           row,
           false);
     }

@@ -42,7 +42,7 @@ public final class SphericalHarmonics {
   public static final int MAX_DEGREE = 32;
 
   /** The tiers that are implemented. */
-  static final Set<Tier> TIERS = Collections.unmodifiableSet(EnumSet.of(Tier.SCALAR));
+  static final Set<Tier> TIERS = Collections.unmodifiableSet(EnumSet.of(Tier.SCALAR, Tier.VECTOR));
 
   /** Components per chunk of vectors that a thread claims. */
   private static final int GRAIN = 1 << 18;
@@ -66,6 +66,7 @@ public final class SphericalHarmonics {
   private static SphericalHarmonicsKernels kernels(Tier tier) {
     return switch (tier) {
       case SCALAR -> ScalarSphericalHarmonicsKernels.INSTANCE;
+      case VECTOR -> VectorSphericalHarmonicsKernels.INSTANCE;
       default ->
           throw new IllegalArgumentException("tier: expected one of " + TIERS + ", got " + tier);
     };

@@ -12,7 +12,7 @@ import jdk.incubator.vector.VectorOperators.Conversion;
 import org.quern.runtime.NativeViews;
 import org.quern.tensor.DType;
 
-/** One vector per component. */
+/** One vector per component, or several where a tile has more channels. */
 final class VectorTileKernels implements TileKernels {
   private static final Conversion<Float, Double> WIDEN = VectorOperators.F2D;
 
@@ -41,15 +41,41 @@ final class VectorTileKernels implements TileKernels {
     int last = (degree + 1) * (degree + 1) - 1;
     long read = NativeViews.at(from, fromAt, last * fromStep + tile);
     long write = NativeViews.at(to, toAt, last * toStep + tile);
-    if (!weighted) {
-      copy(from, read, fromStep, to, write, toStep, last + 1, add);
-      return;
-    }
-    long w = NativeViews.at(weights, weightsAt, degree * weightsStep + tile);
-    if (type == DType.F32) {
-      scale32(from, read, fromStep, weights, w, weightsStep, to, write, toStep, degree, add);
-    } else {
-      scale64(from, read, fromStep, weights, w, weightsStep, to, write, toStep, degree, add);
+    // A tile has one vector per component, or several.
+    for (int part = 0; part < lanes; part += VectorTile.channels(type)) {
+      long off = (long) part * type.bytes();
+      if (!weighted) {
+        copy(from, read + off, fromStep, to, write + off, toStep, last + 1, add);
+        continue;
+      }
+      long w = NativeViews.at(weights, weightsAt, degree * weightsStep + tile) + off;
+      if (type == DType.F32) {
+        scale32(
+            from,
+            read + off,
+            fromStep,
+            weights,
+            w,
+            weightsStep,
+            to,
+            write + off,
+            toStep,
+            degree,
+            add);
+      } else {
+        scale64(
+            from,
+            read + off,
+            fromStep,
+            weights,
+            w,
+            weightsStep,
+            to,
+            write + off,
+            toStep,
+            degree,
+            add);
+      }
     }
   }
 
@@ -189,13 +215,17 @@ final class VectorTileKernels implements TileKernels {
     long left = NativeViews.at(x, xAt, last * xStep + tile);
     long right = NativeViews.at(y, yAt, last * yStep + tile);
     long out = NativeViews.at(sums, sumsAt, degree * sumsStep + (long) lanes * Double.BYTES);
-    if (type == DType.F64) {
-      dot64(x, left, xStep, y, right, yStep, sums, out, sumsStep, degree);
-      return;
-    }
-    // A vector of doubles holds half the lanes.
-    for (int half = 0; half < 2; half++) {
-      dot32(half, x, left, xStep, y, right, yStep, sums, out, sumsStep, degree);
+    for (int part = 0; part < lanes; part += VectorTile.channels(type)) {
+      long off = (long) part * type.bytes();
+      long sum = out + (long) part * Double.BYTES;
+      if (type == DType.F64) {
+        dot64(x, left + off, xStep, y, right + off, yStep, sums, sum, sumsStep, degree);
+        continue;
+      }
+      // A vector of doubles holds half the lanes.
+      for (int half = 0; half < 2; half++) {
+        dot32(half, x, left + off, xStep, y, right + off, yStep, sums, sum, sumsStep, degree);
+      }
     }
   }
 

@@ -171,7 +171,7 @@ public final class WignerD {
     double[] sums = new double[Math.toIntExact(x.dim(2))];
     for (long b = 0; b < x.dim(0); b++) {
       for (int l = 0; l <= degree(); l++) {
-        long center = b * components + l * l + l;
+        long center = b * components + (long) l * (l + 1);
         for (int m = -l; m <= l; m++) {
           Arrays.fill(sums, 0);
           for (int n = -l; n <= l; n++) {

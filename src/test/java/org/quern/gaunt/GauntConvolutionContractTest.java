@@ -54,7 +54,6 @@ class GauntConvolutionContractTest {
   /** A random graph with what belongs to it. */
   private static final class Problem {
     final int[] degrees;
-    final int nodes;
     final int[] source;
     final int[] destination;
     final ConvolutionInputs in;
@@ -73,7 +72,6 @@ class GauntConvolutionContractTest {
         boolean scaled) {
       Philox random = new Philox(seed, 0);
       this.degrees = degrees;
-      this.nodes = nodes;
       source = new int[count];
       destination = new int[count];
       for (int e = 0; e < count; e++) {
