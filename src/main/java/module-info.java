@@ -18,6 +18,7 @@ module org.quern {
 
   exports org.quern;
   exports org.quern.family;
+  exports org.quern.gaunt;
   exports org.quern.io;
   exports org.quern.kronecker;
   exports org.quern.kronecker.optim;
@@ -34,6 +35,7 @@ module org.quern {
   uses org.quern.family.Family;
 
   provides org.quern.family.Family with
+      org.quern.gaunt.GauntFamily,
       org.quern.kronecker.KroneckerFamily,
       org.quern.prune.PruneFamily;
 }

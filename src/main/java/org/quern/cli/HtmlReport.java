@@ -69,7 +69,11 @@ final class HtmlReport {
       body.append("<figure><figcaption>")
           .append(name)
           .append("</figcaption><div><canvas role=\"img\" aria-label=\"");
-      body.append(name).append("\"></canvas></div></figure>\n");
+      body.append(name).append("\"></canvas></div>");
+      if (chart.kind() == Chart.Kind.FIELD) {
+        body.append("<p>").append(escape(legend(chart))).append("</p>");
+      }
+      body.append("</figure>\n");
       plots.add(describe(chart));
     }
     body.append("</div>\n");
@@ -149,6 +153,24 @@ final class HtmlReport {
     body.append("</tr>\n");
   }
 
+  /** What the axes and colours of a field mean. */
+  private static String legend(Chart chart) {
+    double largest =
+        chart.series().stream()
+            .flatMap(series -> series.y().stream())
+            .mapToDouble(Math::abs)
+            .max()
+            .orElse(0);
+    return "across: "
+        + chart.xLabel()
+        + "; down: "
+        + chart.yLabel()
+        + "; blue "
+        + Output.figure(-largest)
+        + ", red "
+        + Output.figure(largest);
+  }
+
   private static JsonObject describe(Chart chart) {
     JsonArray categories = new JsonArray();
     chart.categories().forEach(categories::add);
@@ -162,6 +184,7 @@ final class HtmlReport {
     }
     JsonObject plot = new JsonObject();
     plot.addProperty("bars", chart.kind() == Chart.Kind.BARS);
+    plot.addProperty("field", chart.kind() == Chart.Kind.FIELD);
     plot.addProperty("xLabel", chart.xLabel());
     plot.addProperty("yLabel", chart.yLabel());
     plot.addProperty("logY", chart.logY());
@@ -221,6 +244,8 @@ final class HtmlReport {
       figure { margin: 0; padding: 1rem 1.2rem; border-radius: .5rem; background: var(--panel); min-width: 0; }
       figcaption { margin-bottom: .6rem; font-weight: 600; }
       figure div { position: relative; height: 20rem; }
+      figure p { margin: .6rem 0 0; color: var(--soft); font-size: .8rem; }
+      canvas.field { width: 100%; height: 100%; }
       </style>
       </head>
       <body>
@@ -246,8 +271,31 @@ final class HtmlReport {
         plot.bars ? series.y : series.y.map((y, i) => ({x: series.x[i], y}));
       Chart.defaults.color = colour("--soft");
       Chart.defaults.font.family = getComputedStyle(document.body).fontFamily;
+      // Every cell a pixel, which the browser enlarges.
+      const paint = (canvas, plot) => {
+        const rows = plot.series.map(series => series.y);
+        const largest = Math.max(...rows.flat().map(Math.abs)) || 1;
+        canvas.className = "field";
+        canvas.width = rows[0].length;
+        canvas.height = rows.length;
+        const context = canvas.getContext("2d");
+        const image = context.createImageData(canvas.width, canvas.height);
+        rows.flat().forEach((value, cell) => {
+          const part = value / largest;
+          const end = part < 0 ? [33, 102, 172] : [178, 24, 43];
+          end.forEach((shade, i) => {
+            image.data[4 * cell + i] = 247 + Math.abs(part) * (shade - 247);
+          });
+          image.data[4 * cell + 3] = 255;
+        });
+        context.putImageData(image, 0, 0);
+      };
       document.querySelectorAll("canvas").forEach((canvas, index) => {
         const plot = plots[index];
+        if (plot.field) {
+          paint(canvas, plot);
+          return;
+        }
         new Chart(canvas, {
           type: plot.bars ? "bar" : "scatter",
           data: {

@@ -6,11 +6,11 @@ import java.util.List;
  * A plot as data; the door that shows it chooses the drawing.
  *
  * @param title headline
- * @param kind bars over named categories, or lines over numbers
+ * @param kind bars over named categories, lines over numbers, or a field of colours
  * @param xLabel what the horizontal axis shows, with unit
  * @param yLabel what the vertical axis shows, with unit
  * @param logY true for a logarithmic vertical axis
- * @param categories names along the horizontal axis of bars; empty for lines
+ * @param categories names along the horizontal axis of bars; else empty
  * @param series the data
  */
 public record Chart(
@@ -26,14 +26,20 @@ public record Chart(
     /** One bar per category and series. */
     BARS,
     /** One polyline per series. */
-    LINES
+    LINES,
+    /**
+     * One row of cells per series, the first on top, coloured by value on a scale that is even
+     * about zero: a field over the plane.
+     */
+    FIELD
   }
 
   /**
    * One named run of points.
    *
-   * @param name shown in the legend
-   * @param x positions; empty for bars, where the categories give them
+   * @param name shown in the legend; not shown of a field
+   * @param x positions; empty for bars, where the categories give them, and for fields, whose cells
+   *     are equally wide
    * @param y values
    */
   public record Series(String name, List<Double> x, List<Double> y) {

@@ -77,6 +77,17 @@ final class SampleFamily implements Family {
             List.of(
                 new Chart.Series(
                     "run", List.of(0.0, 1.0, 2.0, 4.0), List.of(8.0, 2.0, Double.NaN, 0.5))));
+    Chart field =
+        new Chart(
+            "Field",
+            Chart.Kind.FIELD,
+            "<east>",
+            "south",
+            false,
+            List.of(),
+            List.of(
+                new Chart.Series("", List.of(), List.of(1.0, -2.5)),
+                new Chart.Series("", List.of(), List.of(0.0, 0.25))));
     return new TourReport(
         List.of(
             new TourRow(
@@ -90,6 +101,6 @@ final class SampleFamily implements Family {
                 sound),
             new TourRow(
                 "sample", "a job alone", context.tier(), 2.5, Double.NaN, "", "equal", true)),
-        List.of(bars, lines));
+        List.of(bars, lines, field));
   }
 }

@@ -65,7 +65,8 @@ class TourCommandTest {
     assertTrue(page.contains("a &lt;/script&gt; job"));
     assertTrue(page.contains("Time &lt;per&gt; tier &amp; size"));
     assertTrue(page.contains("\"y\":[8.0,2.0,null,0.5]"));
-    assertEquals(2, page.split("<canvas", -1).length - 1);
+    assertTrue(page.contains("across: &lt;east&gt;; down: south; blue -2.50, red 2.50"));
+    assertEquals(3, page.split("<canvas", -1).length - 1);
     for (String load : List.of(" src=", "@import", "<link", "url(")) {
       assertFalse(page.contains(load), load);
     }

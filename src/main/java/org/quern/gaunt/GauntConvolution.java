@@ -1,0 +1,258 @@
+package org.quern.gaunt;
+
+import java.util.Set;
+import org.jspecify.annotations.Nullable;
+import org.quern.runtime.Capabilities;
+import org.quern.runtime.Tier;
+import org.quern.tensor.DType;
+import org.quern.tensor.Tensor;
+
+/**
+ * The equivariant convolution of features on a graph with filters along its edges:
+ *
+ * <pre>
+ * out[dst_e, :, c] += a[e, c] Gaunt(x[src_e, :, c], f_e),   f_e[l, m] = h[e, l] Y(l, m)(r_e)
+ * </pre>
+ *
+ * where Gaunt is the product of functions on the sphere, degrees (L1, L2 -> L3), in the orthonormal
+ * basis. A node that receives nothing gets zeros; duplicate edges add; messages to a node add in
+ * the order of the edges, so the result does not depend on the number of threads. It is
+ * differentiable by all inputs, the edge vectors among them: forces are minus the gradient by r,
+ * and conservative.
+ *
+ * <p>A plan is immutable and may be shared by threads, each with a workspace of its own. It works
+ * on host memory; inputs, output and gradients must not overlap.
+ */
+public final class GauntConvolution {
+  /** The tiers that the family implements. */
+  static final Set<Tier> TIERS = Set.of(Tier.SCALAR, Tier.VECTOR);
+
+  /** Highest degree of features and filters. */
+  public static final int MAX_DEGREE = 16;
+
+  /** Ways to compute a convolution; all are exact, and they differ in cost alone. */
+  public enum Form {
+    /**
+     * Features are sampled on a grid once per node, messages are products of samples, and the sums
+     * of samples are transformed back once per node. Per edge and channel about (L1+L2+L3)<sup>2
+     * </sup>/2 multiply-adds. The fastest form.
+     */
+    GRID,
+    /** The filter of each edge is made a matrix, n(L3) x n(L1), that multiplies the features. */
+    EDGE_MATRIX,
+    /**
+     * Features are rotated so that the edge is the polar axis, where orders do not mix, and rotated
+     * back (Passaro and Zitnick, "Reducing SO(3) convolutions to SO(2) for efficient equivariant
+     * GNNs", ICML 2023).
+     */
+    ROTATED
+  }
+
+  private final int degree1;
+  private final int degree2;
+  private final int degree3;
+  private final int channels;
+  private final DType type;
+  private final Form form;
+  private final Tier tier;
+  private final ConvolutionScheme scheme;
+
+  private GauntConvolution(Builder builder) {
+    degree1 = builder.degree1;
+    degree2 = builder.degree2;
+    degree3 = builder.degree3;
+    channels = builder.channels;
+    type = builder.type;
+    form = builder.form;
+    tier = tileTier(type, builder.tier);
+    SampleKernels kernels = kernels(tier);
+    scheme =
+        switch (form) {
+          case GRID -> new GridConvolution(kernels, degree1, degree2, degree3, builder.threads);
+          case EDGE_MATRIX, ROTATED -> edgeScheme(kernels, builder.threads);
+        };
+  }
+
+  private ConvolutionScheme edgeScheme(SampleKernels kernels, int threads) {
+    Couplings couplings = GauntCoefficients.table(degree1, degree2, degree3);
+    EdgeFilter filter =
+        form == Form.ROTATED
+            ? new RotatedFilter(couplings, degree1, degree3)
+            : new EdgeMatrices(couplings, components(degree1), components(degree3));
+    return new EdgeConvolution(kernels, degree1, degree2, degree3, threads, filter, couplings);
+  }
+
+  /** The tier that works on operands of a type: the vector tier has binary32 alone. */
+  static Tier tileTier(DType type, @Nullable Tier asked) {
+    Tier chosen = Capabilities.get().choose(TIERS, asked);
+    return type == DType.F32 ? chosen : Tier.SCALAR;
+  }
+
+  /** The kernels of a tier. */
+  static SampleKernels kernels(Tier tier) {
+    return tier == Tier.VECTOR ? new VectorSampleKernels() : new ScalarSampleKernels();
+  }
+
+  /**
+   * Starts a plan.
+   *
+   * @param degree1 highest degree L1 of the features
+   * @param degree2 highest degree L2 of the filter
+   * @param degree3 highest degree L3 of the output; above L1 + L2 the components are zero
+   */
+  public static Builder builder(int degree1, int degree2, int degree3) {
+    return new Builder(degree1, degree2, degree3);
+  }
+
+  /** The form that this plan uses. */
+  public Form form() {
+    return form;
+  }
+
+  /** The tier that this plan uses. */
+  public Tier tier() {
+    return tier;
+  }
+
+  /**
+   * Computes the convolution.
+   *
+   * @param edges the graph
+   * @param in features, edge vectors, radial values, scales
+   * @param out receives [nodes, n(L3), channels], of the same element type
+   * @param workspace scratch memory
+   * @throws IllegalArgumentException where a shape, a type or a device does not suit, or an edge
+   *     vector is not finite, or is zero although L2 &gt; 0
+   */
+  public void forward(Edges edges, ConvolutionInputs in, Tensor out, LayerWorkspace workspace) {
+    check(edges, in);
+    TileOperand.check("out", out, type, edges.nodes(), components(degree3), channels);
+    scheme.forward(edges, in, out, workspace);
+  }
+
+  /**
+   * Computes the gradients of a scalar whose gradient by the output is known.
+   *
+   * @param edges the graph
+   * @param in what {@link #forward} was given
+   * @param g gradient by the output, [nodes, n(L3), channels]
+   * @param gradients receives the gradients by the inputs
+   * @param workspace scratch memory
+   * @throws IllegalArgumentException as {@link #forward}, or where a gradient by scales is asked
+   *     for and there are none
+   */
+  public void backward(
+      Edges edges,
+      ConvolutionInputs in,
+      Tensor g,
+      ConvolutionGradients gradients,
+      LayerWorkspace workspace) {
+    check(edges, in);
+    TileOperand.check("g", g, type, edges.nodes(), components(degree3), channels);
+    check("gradients.x", gradients.x(), edges.nodes(), components(degree1), channels);
+    check("gradients.r", gradients.r(), edges.size(), 3);
+    check("gradients.h", gradients.h(), edges.size(), degree2 + 1);
+    check("gradients.a", gradients.a(), edges.size(), channels);
+    if (gradients.a() != null && in.a() == null) {
+      throw new IllegalArgumentException(
+          "gradients.a: expected none, as there are no scales, got " + gradients.a());
+    }
+    scheme.backward(edges, in, g, gradients, workspace);
+  }
+
+  private void check(Edges edges, ConvolutionInputs in) {
+    TileOperand.check("x", in.x(), type, edges.nodes(), components(degree1), channels);
+    TileOperand.check("r", in.r(), type, edges.size(), 3);
+    TileOperand.check("h", in.h(), type, edges.size(), degree2 + 1);
+    check("a", in.a(), edges.size(), channels);
+  }
+
+  private void check(String name, @Nullable Tensor tensor, long... shape) {
+    if (tensor != null) {
+      TileOperand.check(name, tensor, type, shape);
+    }
+  }
+
+  /** Checks that a number lies from {@code low} to {@code high}. */
+  static int inRange(String name, int value, int low, int high) {
+    if (value < low || value > high) {
+      throw new IllegalArgumentException(
+          name + ": expected " + low + " to " + high + ", got " + value);
+    }
+    return value;
+  }
+
+  /** Checks that a type is F32 or F64. */
+  static DType real(String name, DType type) {
+    if (type != DType.F32 && type != DType.F64) {
+      throw new IllegalArgumentException(name + ": expected F32 or F64, got " + type);
+    }
+    return type;
+  }
+
+  private static int components(int degree) {
+    return (degree + 1) * (degree + 1);
+  }
+
+  /** Collects what a plan needs. */
+  public static final class Builder {
+    private final int degree1;
+    private final int degree2;
+    private final int degree3;
+    private int channels = 1;
+    private DType type = DType.F32;
+    private Form form = Form.GRID;
+    private @Nullable Tier tier;
+    private int threads = 1;
+
+    private Builder(int degree1, int degree2, int degree3) {
+      this.degree1 = inRange("degree1", degree1, 0, MAX_DEGREE);
+      this.degree2 = inRange("degree2", degree2, 0, MAX_DEGREE);
+      this.degree3 = inRange("degree3", degree3, 0, 2 * MAX_DEGREE);
+    }
+
+    /** Number of channels; 1 unless set. */
+    public Builder channels(int channels) {
+      this.channels = inRange("channels", channels, 1, 1 << 20);
+      return this;
+    }
+
+    /**
+     * Element type of all operands; F32 unless set. F64 is computed in double precision by the
+     * scalar tier.
+     *
+     * @throws IllegalArgumentException where it is neither F32 nor F64
+     */
+    public Builder type(DType type) {
+      this.type = real("type", type);
+      return this;
+    }
+
+    /** How to compute; {@link Form#GRID} unless set. */
+    public Builder form(Form form) {
+      this.form = form;
+      return this;
+    }
+
+    /** Demands a tier; without it the best one is chosen. */
+    public Builder tier(Tier tier) {
+      this.tier = tier;
+      return this;
+    }
+
+    /** Threads to use at most; 1 unless set. */
+    public Builder threads(int threads) {
+      this.threads = inRange("threads", threads, 1, 1 << 12);
+      return this;
+    }
+
+    /**
+     * Makes the plan.
+     *
+     * @throws IllegalStateException where the demanded tier cannot run
+     */
+    public GauntConvolution build() {
+      return new GauntConvolution(this);
+    }
+  }
+}

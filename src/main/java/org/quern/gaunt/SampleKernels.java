@@ -1,0 +1,259 @@
+package org.quern.gaunt;
+
+import java.lang.foreign.MemorySegment;
+import org.quern.tensor.DType;
+
+/**
+ * The primitives of the layers that work on samples of functions on the sphere: products with
+ * constant matrices, pointwise products, sums over edges.
+ *
+ * <p>A tile is a run of rows of {@link #LANES} channels; a row is one coefficient, or one sample,
+ * of all channels of the block, and rows follow one another. Tiles start at a row of a segment. All
+ * numbers are of {@link #type()}. Whoever calls keeps the segments reachable.
+ */
+interface SampleKernels {
+  /** Channels of a tile. */
+  int LANES = 16;
+
+  /** Rows of a matrix whose columns lie together. */
+  int BLOCK = 8;
+
+  /** Points of the sphere that one call of the edge kernels takes: two blocks. */
+  int POINTS = 16;
+
+  /** Element type of tiles and tables. */
+  DType type();
+
+  /**
+   * {@code out[r] = sum_c table[r, c] in[c]}, or adds that to {@code out[r]}, for all rows of the
+   * table. 2 x rows x columns x {@link #LANES} flops. Input and output may be any memory of this
+   * type whose rows are a fixed number of bytes apart and start at a multiple of an element.
+   *
+   * @param table a matrix packed by {@link TileTable}
+   * @param at first element of the matrix
+   * @param rows rows of the matrix and of {@code out}
+   * @param columns rows of {@code in}
+   * @param inAt byte of the first row of {@code in}
+   * @param inStep bytes between the rows of {@code in}
+   * @param outAt byte of the first row of {@code out}
+   * @param outStep bytes between the rows of {@code out}
+   * @param add true to add to what {@code out} holds
+   */
+  void mix(
+      MemorySegment table,
+      long at,
+      int rows,
+      int columns,
+      MemorySegment in,
+      long inAt,
+      long inStep,
+      MemorySegment out,
+      long outAt,
+      long outStep,
+      boolean add);
+
+  /**
+   * Reads rows of an operand in an order: {@code out[r] = in[order[r]]}.
+   *
+   * @param from element type of {@code in}; the vector tier takes its own alone
+   * @param inAt byte of the first row of {@code in}
+   * @param inStep bytes between the rows of {@code in}
+   */
+  void collect(
+      int[] order,
+      DType from,
+      MemorySegment in,
+      long inAt,
+      long inStep,
+      MemorySegment out,
+      long outRow);
+
+  /** The inverse of {@link #collect}: {@code out[order[r]] = in[r]}. */
+  void distribute(
+      int[] order,
+      MemorySegment in,
+      long inRow,
+      DType to,
+      MemorySegment out,
+      long outAt,
+      long outStep);
+
+  /** {@code out[r] = a[r] b[r]}, or adds that to {@code out[r]}. */
+  void multiply(
+      int rows,
+      MemorySegment a,
+      long aRow,
+      MemorySegment b,
+      long bRow,
+      MemorySegment out,
+      long outRow,
+      boolean add);
+
+  /**
+   * Specification, section 10: {@code out[r] = a[r] d[r] - b[r] c[r]}, where the rows of the pair
+   * (a, b) follow one another in {@code first}, a before b, and those of (c, d) in {@code second}.
+   */
+  void bracket(
+      int rows,
+      MemorySegment first,
+      long firstRow,
+      MemorySegment second,
+      long secondRow,
+      MemorySegment out,
+      long outRow);
+
+  /**
+   * Powers of samples weighted per channel, by Horner's rule (specification, section 9): {@code
+   * out[r] = sum_k w[k] f[r]^(k+1)} for k from 0 to {@code orders - 1}.
+   *
+   * @param f samples
+   * @param w one row of weights per order
+   */
+  void powers(
+      int rows,
+      int orders,
+      MemorySegment f,
+      long fRow,
+      MemorySegment w,
+      long wRow,
+      MemorySegment out,
+      long outRow);
+
+  /**
+   * The derivative of {@link #powers}: {@code out[r] += g[r] sum_k (k+1) w[k] f[r]^k}, and per
+   * order {@code gw[k] += sum_r g[r] f[r]^(k+1)}.
+   */
+  void powersBackward(
+      int rows,
+      int orders,
+      MemorySegment f,
+      long fRow,
+      MemorySegment g,
+      long gRow,
+      MemorySegment w,
+      long wRow,
+      MemorySegment out,
+      long outRow,
+      MemorySegment gw,
+      long gwRow);
+
+  /**
+   * The factor of the recurrence of the monic Legendre polynomials, {@code p_0 = 1}, {@code p_1 =
+   * x}, {@code p_(l+1) = x p_l - step(l) p_(l-1)}.
+   */
+  static double step(int l) {
+    double square = (double) l * l;
+    return square / (4 * square - 1);
+  }
+
+  /**
+   * Zonal filters of edges at {@link #POINTS} points s (specification, section 8): {@code out[i, s]
+   * = sum_l c[e_i, l] p_l(u[e_i] . s)} with monic Legendre polynomials p, whose recurrence is the
+   * shortest; about (5 + 4 degree) flops per edge and point.
+   *
+   * @param edges number of edges
+   * @param index I32, the edges e_i, from element {@code indexAt}
+   * @param directions unit vectors u, four elements per edge
+   * @param coefficients c, {@code degree + 1} elements per edge
+   * @param points x of the {@link #POINTS} points, then y, then z, from element {@code pointsAt}
+   * @param out from element {@code outAt}, {@link #POINTS} elements per edge
+   */
+  void zonal(
+      int edges,
+      MemorySegment index,
+      long indexAt,
+      MemorySegment directions,
+      MemorySegment coefficients,
+      int degree,
+      MemorySegment points,
+      long pointsAt,
+      MemorySegment out,
+      long outAt);
+
+  /**
+   * The derivative of {@link #zonal} for one edge: adds to {@code gc[l]} the sum over points of
+   * {@code q[s] p_l(u . s)}, and to {@code gu} the vector {@code sum_s q[s] sum_l c[l] p_l'(u . s)
+   * s}.
+   *
+   * @param q one element per point
+   * @param gradient F64, {@code gc} and then the three elements of {@code gu}
+   */
+  void zonalBackward(
+      long edge,
+      MemorySegment directions,
+      MemorySegment coefficients,
+      int degree,
+      MemorySegment points,
+      long pointsAt,
+      MemorySegment q,
+      long qAt,
+      MemorySegment gradient,
+      long gradientAt);
+
+  /**
+   * Messages to one node at {@link #POINTS} points: {@code out[s] = sum_i filter[i, s] scale[e_i]
+   * x[node_i, s]}, in the order of the edges.
+   *
+   * @param nodes I32, the nodes node_i, from element {@code listAt}
+   * @param index I32, the edges e_i, from element {@code listAt}
+   * @param filter {@link #POINTS} elements per edge of the list
+   * @param scale rows of scales, the one of edge e at byte {@code scaleAt + e * scaleStep}
+   * @param scaleStep bytes between the scales; 0 where every scale counts as one
+   * @param x {@link #POINTS} rows per node
+   */
+  void gather(
+      int edges,
+      MemorySegment nodes,
+      MemorySegment index,
+      long listAt,
+      MemorySegment filter,
+      long filterAt,
+      MemorySegment scale,
+      long scaleAt,
+      long scaleStep,
+      MemorySegment x,
+      long xRow,
+      MemorySegment out,
+      long outRow);
+
+  /**
+   * Sums over the lanes: {@code q[s] += sum_lane x[s] g[s] scale} at {@link #POINTS} points, and
+   * {@code gs += sum_s filter[s] x[s] g[s]} per lane.
+   *
+   * @param scaled whether there are scales; without them they count as one, and {@code gs} is left
+   *     alone
+   * @param scaleAt byte of the row of scales
+   * @param q one element per point
+   * @param gsAt byte of the row that receives the gradient of the scales
+   */
+  void contract(
+      MemorySegment x,
+      long xRow,
+      MemorySegment g,
+      long gRow,
+      MemorySegment filter,
+      long filterAt,
+      boolean scaled,
+      MemorySegment scale,
+      long scaleAt,
+      MemorySegment q,
+      long qAt,
+      MemorySegment gs,
+      long gsAt);
+
+  /**
+   * {@code out[r] = in[r] factor} for one row of factors, or adds that to {@code out[r]}. All rows
+   * are given by bytes, as in {@link #mix}.
+   */
+  void scale(
+      int rows,
+      MemorySegment in,
+      long inAt,
+      long inStep,
+      MemorySegment factor,
+      long factorAt,
+      MemorySegment out,
+      long outAt,
+      long outStep,
+      boolean add);
+}

@@ -1,0 +1,343 @@
+package org.quern.gaunt;
+
+import static java.lang.foreign.ValueLayout.JAVA_DOUBLE;
+import static java.lang.foreign.ValueLayout.JAVA_INT;
+
+import java.lang.foreign.MemorySegment;
+import org.quern.tensor.DType;
+
+/** The formulas in double precision, as they read. */
+final class ScalarSampleKernels implements SampleKernels {
+  private static double get(MemorySegment tile, long row, int lane) {
+    return tile.getAtIndex(JAVA_DOUBLE, row * LANES + lane);
+  }
+
+  private static void set(MemorySegment tile, long row, int lane, double value) {
+    tile.setAtIndex(JAVA_DOUBLE, row * LANES + lane, value);
+  }
+
+  @Override
+  public DType type() {
+    return DType.F64;
+  }
+
+  @Override
+  public void mix(
+      MemorySegment table,
+      long at,
+      int rows,
+      int columns,
+      MemorySegment in,
+      long inAt,
+      long inStep,
+      MemorySegment out,
+      long outAt,
+      long outStep,
+      boolean add) {
+    for (int r = 0; r < rows; r++) {
+      for (int lane = 0; lane < LANES; lane++) {
+        double sum = add ? at(out, outAt + r * outStep, lane) : 0;
+        for (int c = 0; c < columns; c++) {
+          double factor = table.getAtIndex(JAVA_DOUBLE, at + TileTable.place(r, c, columns));
+          sum += factor * at(in, inAt + c * inStep, lane);
+        }
+        put(out, outAt + r * outStep, lane, sum);
+      }
+    }
+  }
+
+  @Override
+  public void collect(
+      int[] order,
+      DType from,
+      MemorySegment in,
+      long inAt,
+      long inStep,
+      MemorySegment out,
+      long outRow) {
+    for (int r = 0; r < order.length; r++) {
+      for (int lane = 0; lane < LANES; lane++) {
+        long at = inAt + order[r] * inStep + (long) lane * from.bytes();
+        set(out, outRow + r, lane, Cells.get(in, from, at));
+      }
+    }
+  }
+
+  @Override
+  public void distribute(
+      int[] order,
+      MemorySegment in,
+      long inRow,
+      DType to,
+      MemorySegment out,
+      long outAt,
+      long outStep) {
+    for (int r = 0; r < order.length; r++) {
+      for (int lane = 0; lane < LANES; lane++) {
+        long at = outAt + order[r] * outStep + (long) lane * to.bytes();
+        Cells.set(out, to, at, get(in, inRow + r, lane));
+      }
+    }
+  }
+
+  @Override
+  public void multiply(
+      int rows,
+      MemorySegment a,
+      long aRow,
+      MemorySegment b,
+      long bRow,
+      MemorySegment out,
+      long outRow,
+      boolean add) {
+    for (int r = 0; r < rows; r++) {
+      for (int lane = 0; lane < LANES; lane++) {
+        double product = get(a, aRow + r, lane) * get(b, bRow + r, lane);
+        set(out, outRow + r, lane, add ? get(out, outRow + r, lane) + product : product);
+      }
+    }
+  }
+
+  @Override
+  public void bracket(
+      int rows,
+      MemorySegment first,
+      long firstRow,
+      MemorySegment second,
+      long secondRow,
+      MemorySegment out,
+      long outRow) {
+    for (int r = 0; r < rows; r++) {
+      for (int lane = 0; lane < LANES; lane++) {
+        double value =
+            get(first, firstRow + r, lane) * get(second, secondRow + rows + r, lane)
+                - get(first, firstRow + rows + r, lane) * get(second, secondRow + r, lane);
+        set(out, outRow + r, lane, value);
+      }
+    }
+  }
+
+  @Override
+  public void powers(
+      int rows,
+      int orders,
+      MemorySegment f,
+      long fRow,
+      MemorySegment w,
+      long wRow,
+      MemorySegment out,
+      long outRow) {
+    for (int r = 0; r < rows; r++) {
+      for (int lane = 0; lane < LANES; lane++) {
+        double base = get(f, fRow + r, lane);
+        double sum = 0;
+        for (int k = orders - 1; k >= 0; k--) {
+          sum = (sum + get(w, wRow + k, lane)) * base;
+        }
+        set(out, outRow + r, lane, sum);
+      }
+    }
+  }
+
+  @Override
+  public void powersBackward(
+      int rows,
+      int orders,
+      MemorySegment f,
+      long fRow,
+      MemorySegment g,
+      long gRow,
+      MemorySegment w,
+      long wRow,
+      MemorySegment out,
+      long outRow,
+      MemorySegment gw,
+      long gwRow) {
+    for (int r = 0; r < rows; r++) {
+      for (int lane = 0; lane < LANES; lane++) {
+        double base = get(f, fRow + r, lane);
+        double power = get(g, gRow + r, lane);
+        double sum = get(out, outRow + r, lane);
+        for (int k = 0; k < orders; k++) {
+          sum += (k + 1) * get(w, wRow + k, lane) * power;
+          power *= base;
+          set(gw, gwRow + k, lane, get(gw, gwRow + k, lane) + power);
+        }
+        set(out, outRow + r, lane, sum);
+      }
+    }
+  }
+
+  @Override
+  public void zonal(
+      int edges,
+      MemorySegment index,
+      long indexAt,
+      MemorySegment directions,
+      MemorySegment coefficients,
+      int degree,
+      MemorySegment points,
+      long pointsAt,
+      MemorySegment out,
+      long outAt) {
+    for (int i = 0; i < edges; i++) {
+      long edge = index.getAtIndex(JAVA_INT, indexAt + i);
+      for (int s = 0; s < POINTS; s++) {
+        double cos = cosine(edge, directions, points, pointsAt + s);
+        double before = 0;
+        double legendre = 1;
+        double sum = 0;
+        for (int l = 0; l <= degree; l++) {
+          sum += coefficients.getAtIndex(JAVA_DOUBLE, edge * (degree + 1) + l) * legendre;
+          double next = cos * legendre - SampleKernels.step(l) * before;
+          before = legendre;
+          legendre = next;
+        }
+        out.setAtIndex(JAVA_DOUBLE, outAt + (long) i * POINTS + s, sum);
+      }
+    }
+  }
+
+  @Override
+  public void zonalBackward(
+      long edge,
+      MemorySegment directions,
+      MemorySegment coefficients,
+      int degree,
+      MemorySegment points,
+      long pointsAt,
+      MemorySegment q,
+      long qAt,
+      MemorySegment gradient,
+      long gradientAt) {
+    for (int s = 0; s < POINTS; s++) {
+      double cos = cosine(edge, directions, points, pointsAt + s);
+      double weight = q.getAtIndex(JAVA_DOUBLE, qAt + s);
+      double before = 0;
+      double legendre = 1;
+      double slopeBefore = 0;
+      double slope = 0;
+      double turn = 0;
+      for (int l = 0; l <= degree; l++) {
+        add(gradient, gradientAt + l, weight * legendre);
+        turn += coefficients.getAtIndex(JAVA_DOUBLE, edge * (degree + 1) + l) * slope;
+        double next = cos * legendre - SampleKernels.step(l) * before;
+        double nextSlope = legendre + cos * slope - SampleKernels.step(l) * slopeBefore;
+        before = legendre;
+        legendre = next;
+        slopeBefore = slope;
+        slope = nextSlope;
+      }
+      for (int axis = 0; axis < 3; axis++) {
+        double along = points.getAtIndex(JAVA_DOUBLE, pointsAt + s + (long) axis * POINTS);
+        add(gradient, gradientAt + degree + 1 + axis, weight * turn * along);
+      }
+    }
+  }
+
+  private static double cosine(
+      long edge, MemorySegment directions, MemorySegment points, long point) {
+    double cos = 0;
+    for (int axis = 0; axis < 3; axis++) {
+      cos +=
+          directions.getAtIndex(JAVA_DOUBLE, 4 * edge + axis)
+              * points.getAtIndex(JAVA_DOUBLE, point + (long) axis * POINTS);
+    }
+    return cos;
+  }
+
+  private static void add(MemorySegment target, long index, double value) {
+    target.setAtIndex(JAVA_DOUBLE, index, target.getAtIndex(JAVA_DOUBLE, index) + value);
+  }
+
+  @Override
+  public void gather(
+      int edges,
+      MemorySegment nodes,
+      MemorySegment index,
+      long listAt,
+      MemorySegment filter,
+      long filterAt,
+      MemorySegment scale,
+      long scaleAt,
+      long scaleStep,
+      MemorySegment x,
+      long xRow,
+      MemorySegment out,
+      long outRow) {
+    for (int s = 0; s < POINTS; s++) {
+      for (int lane = 0; lane < LANES; lane++) {
+        double sum = 0;
+        for (int i = 0; i < edges; i++) {
+          long node = nodes.getAtIndex(JAVA_INT, listAt + i);
+          double value = get(x, xRow + node * POINTS + s, lane);
+          if (scaleStep != 0) {
+            long edge = index.getAtIndex(JAVA_INT, listAt + i);
+            value *= at(scale, scaleAt + edge * scaleStep, lane);
+          }
+          sum += filter.getAtIndex(JAVA_DOUBLE, filterAt + (long) i * POINTS + s) * value;
+        }
+        set(out, outRow + s, lane, sum);
+      }
+    }
+  }
+
+  @Override
+  public void contract(
+      MemorySegment x,
+      long xRow,
+      MemorySegment g,
+      long gRow,
+      MemorySegment filter,
+      long filterAt,
+      boolean scaled,
+      MemorySegment scale,
+      long scaleAt,
+      MemorySegment q,
+      long qAt,
+      MemorySegment gs,
+      long gsAt) {
+    for (int s = 0; s < POINTS; s++) {
+      double factor = filter.getAtIndex(JAVA_DOUBLE, filterAt + s);
+      double sum = 0;
+      for (int lane = 0; lane < LANES; lane++) {
+        double product = get(x, xRow + s, lane) * get(g, gRow + s, lane);
+        if (scaled) {
+          put(gs, gsAt, lane, at(gs, gsAt, lane) + factor * product);
+          product *= at(scale, scaleAt, lane);
+        }
+        sum += product;
+      }
+      add(q, qAt + s, sum);
+    }
+  }
+
+  @Override
+  public void scale(
+      int rows,
+      MemorySegment in,
+      long inAt,
+      long inStep,
+      MemorySegment factor,
+      long factorAt,
+      MemorySegment out,
+      long outAt,
+      long outStep,
+      boolean add) {
+    for (int r = 0; r < rows; r++) {
+      for (int lane = 0; lane < LANES; lane++) {
+        double product = at(in, inAt + r * inStep, lane) * at(factor, factorAt, lane);
+        long to = outAt + r * outStep;
+        put(out, to, lane, add ? at(out, to, lane) + product : product);
+      }
+    }
+  }
+
+  private static double at(MemorySegment memory, long row, int lane) {
+    return memory.get(JAVA_DOUBLE, row + (long) lane * Double.BYTES);
+  }
+
+  private static void put(MemorySegment memory, long row, int lane, double value) {
+    memory.set(JAVA_DOUBLE, row + (long) lane * Double.BYTES, value);
+  }
+}

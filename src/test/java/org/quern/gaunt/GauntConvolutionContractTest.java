@@ -1,0 +1,465 @@
+package org.quern.gaunt;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.util.stream.Stream;
+import org.jspecify.annotations.Nullable;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.MethodSource;
+import org.quern.gaunt.GauntConvolution.Form;
+import org.quern.random.Philox;
+import org.quern.runtime.Capabilities;
+import org.quern.runtime.Tier;
+import org.quern.tensor.DType;
+import org.quern.tensor.Tensor;
+
+/** Every form on every tier of this machine, against the sum over coefficients edge by edge. */
+class GauntConvolutionContractTest {
+  private static final int[][] DEGREES = {
+    {0, 0, 0}, {1, 0, 1}, {0, 2, 2}, {2, 2, 2}, {3, 1, 2}, {1, 3, 4}, {2, 2, 5}, {4, 4, 4}
+  };
+  private static final int[] CHANNELS = {1, 15, 16, 17, 35};
+
+  /** A way to compute. */
+  private record Kind(Form form, Tier tier, DType type) {
+    GauntConvolution plan(int[] d, int channels, int threads) {
+      return GauntConvolution.builder(d[0], d[1], d[2])
+          .form(form)
+          .tier(tier)
+          .type(type)
+          .channels(channels)
+          .threads(threads)
+          .build();
+    }
+
+    double tolerance() {
+      return type == DType.F64 ? 1e-12 : 2e-6;
+    }
+  }
+
+  static Stream<Kind> kinds() {
+    return Capabilities.get().available().stream()
+        .filter(GauntConvolution.TIERS::contains)
+        .flatMap(tier ->
+            Stream.of(DType.F64, DType.F32)
+                .flatMap(type -> Stream.of(Form.values()).map(form -> new Kind(form, tier, type))));
+  }
+
+  /** A random graph with what belongs to it. */
+  private static final class Problem {
+    final int[] degrees;
+    final int[] source;
+    final int[] destination;
+    final ConvolutionInputs in;
+    final Tensor out;
+    final Tensor g;
+    final Edges edges;
+
+    Problem(
+        Arena arena,
+        long seed,
+        DType type,
+        int[] degrees,
+        int nodes,
+        int count,
+        int channels,
+        boolean scaled) {
+      Philox random = new Philox(seed, 0);
+      this.degrees = degrees;
+      source = new int[count];
+      destination = new int[count];
+      for (int e = 0; e < count; e++) {
+        source[e] = random.nextInt(nodes);
+        // The last node receives nothing.
+        destination[e] = random.nextInt(Math.max(1, nodes - 1));
+      }
+      in =
+          new ConvolutionInputs(
+              SphereFunctions.normal(arena, type, random, nodes, n(degrees[0]), channels),
+              SphereFunctions.normal(arena, type, random, count, 3),
+              SphereFunctions.normal(arena, type, random, count, degrees[1] + 1),
+              scaled ? SphereFunctions.normal(arena, type, random, count, channels) : null);
+      out = SphereFunctions.normal(arena, type, random, nodes, n(degrees[2]), channels);
+      g = SphereFunctions.normal(arena, type, random, nodes, n(degrees[2]), channels);
+      edges = Edges.of(nodes, source, destination);
+    }
+
+    double[] expected() {
+      return SphereFunctions.convolution(degrees, source, destination, in);
+    }
+  }
+
+  private static int n(int degree) {
+    return (degree + 1) * (degree + 1);
+  }
+
+  private static Tensor like(Arena arena, @Nullable Tensor tensor) {
+    return tensor == null ? null : Tensor.allocate(arena, tensor.type(), tensor.shape());
+  }
+
+  @ParameterizedTest
+  @MethodSource("kinds")
+  void agreesWithTheFormula(Kind kind) {
+    long seed = 0;
+    try (LayerWorkspace workspace = new LayerWorkspace()) {
+      for (int[] degrees : DEGREES) {
+        int channels = CHANNELS[(int) (seed % CHANNELS.length)];
+        int count = seed == 0 ? 1 : 23;
+        try (Arena arena = Arena.ofShared()) {
+          Problem p =
+              new Problem(arena, seed, kind.type, degrees, 5, count, channels, seed % 2 == 0);
+          kind.plan(degrees, channels, 1).forward(p.edges, p.in, p.out, workspace);
+          double distance = SphereFunctions.distance(p.out, p.expected());
+          assertTrue(distance <= kind.tolerance(), kind + " seed " + seed + ": " + distance);
+        }
+        seed++;
+      }
+    }
+  }
+
+  @ParameterizedTest
+  @MethodSource("kinds")
+  void gradientsAreThoseOfTheSum(Kind kind) {
+    int[] degrees = {2, 3, 2};
+    int channels = 18;
+    try (Arena arena = Arena.ofShared();
+        LayerWorkspace workspace = new LayerWorkspace()) {
+      Problem p = new Problem(arena, 11, kind.type, degrees, 4, 13, channels, true);
+      GauntConvolution plan = kind.plan(degrees, channels, 1);
+      ConvolutionGradients gradients =
+          new ConvolutionGradients(
+              like(arena, p.in.x()),
+              like(arena, p.in.r()),
+              like(arena, p.in.h()),
+              like(arena, p.in.a()));
+      plan.backward(p.edges, p.in, p.g, gradients, workspace);
+      // In double precision by central differences of the formula, along one random direction each.
+      Philox random = new Philox(12, 0);
+      Tensor[] inputs = {p.in.x(), p.in.r(), p.in.h(), p.in.a()};
+      Tensor[] results = {gradients.x(), gradients.r(), gradients.h(), gradients.a()};
+      for (int which = 0; which < 4; which++) {
+        Tensor direction = SphereFunctions.normal(arena, DType.F64, random, inputs[which].shape());
+        double step = 1e-5;
+        double slope =
+            (moved(arena, p, which, direction, step) - moved(arena, p, which, direction, -step))
+                / (2 * step);
+        double got = SphereFunctions.dot(results[which], direction);
+        double size =
+            Math.sqrt(
+                SphereFunctions.dot(results[which], results[which])
+                    * SphereFunctions.dot(direction, direction));
+        double tolerance = kind.type == DType.F64 ? 1e-8 : 1e-5;
+        assertEquals(slope, got, tolerance * size, kind + " input " + which);
+      }
+    }
+  }
+
+  private static double moved(Arena arena, Problem p, int which, Tensor direction, double step) {
+    Tensor[] inputs = new Tensor[4];
+    Tensor[] old = {p.in.x(), p.in.r(), p.in.h(), p.in.a()};
+    for (int i = 0; i < 4; i++) {
+      double[] values = old[i].toDoubleArray();
+      if (i == which) {
+        double[] along = direction.toDoubleArray();
+        for (int j = 0; j < values.length; j++) {
+          values[j] += step * along[j];
+        }
+      }
+      inputs[i] = Tensor.copyOf(arena, values, old[i].shape());
+    }
+    double[] out =
+        SphereFunctions.convolution(
+            p.degrees,
+            p.source,
+            p.destination,
+            new ConvolutionInputs(inputs[0], inputs[1], inputs[2], inputs[3]));
+    double[] g = p.g.toDoubleArray();
+    double sum = 0;
+    for (int i = 0; i < out.length; i++) {
+      sum += out[i] * g[i];
+    }
+    return sum;
+  }
+
+  @ParameterizedTest
+  @MethodSource("kinds")
+  void turnsAndInvertsWithItsInputs(Kind kind) {
+    int[] degrees = {3, 4, 3};
+    int channels = 16;
+    try (Arena arena = Arena.ofShared();
+        LayerWorkspace workspace = new LayerWorkspace()) {
+      Problem p = new Problem(arena, 21, kind.type, degrees, 4, 12, channels, false);
+      GauntConvolution plan = kind.plan(degrees, channels, 1);
+      plan.forward(p.edges, p.in, p.out, workspace);
+      double[] rotation = SphereFunctions.inverted(SphereFunctions.rotation(new Philox(22, 0)));
+      ConvolutionInputs turned =
+          new ConvolutionInputs(
+              SphereFunctions.turnedFunctions(arena, rotation, degrees[0], p.in.x()),
+              SphereFunctions.turned(arena, rotation, p.in.r()),
+              p.in.h(),
+              null);
+      Tensor expected = SphereFunctions.turnedFunctions(arena, rotation, degrees[2], p.out);
+      plan.forward(p.edges, turned, p.out, workspace);
+      double distance = SphereFunctions.distance(p.out, expected.toDoubleArray());
+      assertTrue(distance <= (kind.type == DType.F64 ? 1e-13 : 5e-6), kind + ": " + distance);
+    }
+  }
+
+  @ParameterizedTest
+  @MethodSource("kinds")
+  void isTheSameWithAnyNumberOfThreads(Kind kind) {
+    int[] degrees = {2, 2, 2};
+    int channels = 20;
+    try (Arena arena = Arena.ofShared();
+        LayerWorkspace workspace = new LayerWorkspace()) {
+      Problem p = new Problem(arena, 31, kind.type, degrees, 70, 300, channels, true);
+      MemorySegment[] first = new MemorySegment[5];
+      for (int threads = 1; threads <= 3; threads++) {
+        GauntConvolution plan = kind.plan(degrees, channels, threads);
+        plan.forward(p.edges, p.in, p.out, workspace);
+        ConvolutionGradients gradients =
+            new ConvolutionGradients(
+                like(arena, p.in.x()),
+                like(arena, p.in.r()),
+                like(arena, p.in.h()),
+                like(arena, p.in.a()));
+        plan.backward(p.edges, p.in, p.g, gradients, workspace);
+        Tensor[] results = {
+          p.out.to(kind.type, arena), gradients.x(), gradients.r(), gradients.h(), gradients.a()
+        };
+        for (int i = 0; i < results.length; i++) {
+          if (threads == 1) {
+            first[i] = results[i].memory();
+          }
+          assertEquals(-1, first[i].mismatch(results[i].memory()), kind + " result " + i);
+        }
+      }
+    }
+  }
+
+  @ParameterizedTest
+  @MethodSource("kinds")
+  void takesEmptyGraphsAndRowsWithGaps(Kind kind) {
+    int[] degrees = {1, 1, 1};
+    int channels = 16;
+    try (Arena arena = Arena.ofShared();
+        LayerWorkspace workspace = new LayerWorkspace()) {
+      Problem none = new Problem(arena, 41, kind.type, degrees, 3, 0, channels, true);
+      kind.plan(degrees, channels, 1).forward(none.edges, none.in, none.out, workspace);
+      assertArrayEquals(new double[3 * 4 * channels], none.out.toDoubleArray());
+      Problem empty = new Problem(arena, 42, kind.type, degrees, 0, 0, channels, false);
+      kind.plan(degrees, channels, 1).forward(empty.edges, empty.in, empty.out, workspace);
+
+      Problem p = new Problem(arena, 43, kind.type, degrees, 3, 7, channels, true);
+      ConvolutionInputs gaps =
+          new ConvolutionInputs(
+              gaps(arena, p.in.x()),
+              gaps(arena, p.in.r()),
+              gaps(arena, p.in.h()),
+              gaps(arena, p.in.a()));
+      Tensor out = gaps(arena, p.out);
+      kind.plan(degrees, channels, 1).forward(p.edges, gaps, out, workspace);
+      double distance = SphereFunctions.distance(out, p.expected());
+      assertTrue(distance <= kind.tolerance(), kind + ": " + distance);
+      assertEquals(77, TileTable.get(out.memory(), kind.type, channels), "the gap");
+    }
+  }
+
+  /** A copy whose rows are three elements apart, in memory that is not aligned to 64 bytes. */
+  private static Tensor gaps(Arena arena, Tensor tensor) {
+    long stride = tensor.rowLength() + 3;
+    MemorySegment memory =
+        arena
+            .allocate((tensor.rows() * stride + 1) * tensor.type().bytes(), 64)
+            .asSlice(tensor.type().bytes());
+    for (long i = 0; i < tensor.rows() * stride; i++) {
+      TileTable.set(memory, tensor.type(), i, 77);
+    }
+    for (long row = 0; row < tensor.rows(); row++) {
+      for (long j = 0; j < tensor.rowLength(); j++) {
+        double value = TileTable.get(tensor.memory(), tensor.type(), row * tensor.rowStride() + j);
+        TileTable.set(memory, tensor.type(), row * stride + j, value);
+      }
+    }
+    return Tensor.of(memory, tensor.type(), stride, tensor.shape());
+  }
+
+  @Test
+  void forcesAreConservative() {
+    // The energy of positions p: the square of the convolution's scalars, times 1/2. Its Hessian,
+    // by central differences of the forces, is symmetric.
+    int[] degrees = {2, 3, 2};
+    int channels = 2;
+    int nodes = 4;
+    int[] source = new int[nodes * (nodes - 1)];
+    int[] destination = new int[source.length];
+    int e = 0;
+    for (int i = 0; i < nodes; i++) {
+      for (int j = 0; j < nodes; j++) {
+        if (i != j) {
+          source[e] = j;
+          destination[e++] = i;
+        }
+      }
+    }
+    Philox random = new Philox(51, 0);
+    try (Arena arena = Arena.ofShared();
+        LayerWorkspace workspace = new LayerWorkspace()) {
+      GauntConvolution plan =
+          GauntConvolution.builder(2, 3, 2).channels(channels).type(DType.F64).build();
+      Edges edges = Edges.of(nodes, source, destination);
+      Tensor x = SphereFunctions.normal(arena, DType.F64, random, nodes, n(degrees[0]), channels);
+      Tensor places = SphereFunctions.normal(arena, DType.F64, random, nodes, 3);
+      double step = 1e-4;
+      double[][] hessian = new double[3 * nodes][];
+      for (int k = 0; k < 3 * nodes; k++) {
+        double[] column = new double[3 * nodes];
+        // Five points: the error of the difference stays below the tolerance.
+        int[] at = {-2, -1, 1, 2};
+        double[] factor = {1, -8, 8, -1};
+        for (int i = 0; i < 4; i++) {
+          double[] force = force(arena, plan, edges, x, places, k, at[i] * step, workspace);
+          for (int j = 0; j < column.length; j++) {
+            column[j] += factor[i] * force[j] / (12 * step);
+          }
+        }
+        hessian[k] = column;
+      }
+      double largest = 0;
+      double worst = 0;
+      for (int i = 0; i < 3 * nodes; i++) {
+        for (int j = 0; j < 3 * nodes; j++) {
+          largest = Math.max(largest, Math.abs(hessian[i][j]));
+          worst = Math.max(worst, Math.abs(hessian[i][j] - hessian[j][i]));
+        }
+      }
+      assertTrue(worst <= 1e-10 * largest, worst + " of " + largest);
+    }
+  }
+
+  private static double[] force(
+      Arena arena,
+      GauntConvolution plan,
+      Edges edges,
+      Tensor x,
+      Tensor places,
+      int moved,
+      double step,
+      LayerWorkspace workspace) {
+    int nodes = edges.nodes();
+    Tensor r = Tensor.allocate(arena, DType.F64, edges.size(), 3);
+    Tensor h = Tensor.allocate(arena, DType.F64, edges.size(), 4);
+    int[][] ends = new int[edges.size()][];
+    int e = 0;
+    for (int i = 0; i < nodes; i++) {
+      for (int j = 0; j < nodes; j++) {
+        if (i == j) {
+          continue;
+        }
+        ends[e] = new int[] {j, i};
+        double square = 0;
+        for (int axis = 0; axis < 3; axis++) {
+          double d = place(places, j, axis, moved, step) - place(places, i, axis, moved, step);
+          r.setDouble(d, e, axis);
+          square += d * d;
+        }
+        for (int l = 0; l < 4; l++) {
+          h.setDouble(Math.exp(-square * (l + 1) / 4), e, l);
+        }
+        e++;
+      }
+    }
+    ConvolutionInputs in = new ConvolutionInputs(x, r, h, null);
+    Tensor out = Tensor.allocate(arena, DType.F64, x.shape());
+    plan.forward(edges, in, out, workspace);
+    Tensor gr = Tensor.allocate(arena, DType.F64, r.shape());
+    Tensor gh = Tensor.allocate(arena, DType.F64, h.shape());
+    plan.backward(edges, in, out, new ConvolutionGradients(null, gr, gh, null), workspace);
+    double[] force = new double[3 * nodes];
+    for (e = 0; e < ends.length; e++) {
+      double radial = 0;
+      for (int l = 0; l < 4; l++) {
+        radial += gh.getDouble(e, l) * h.getDouble(e, l) * -(l + 1) / 2.0;
+      }
+      for (int axis = 0; axis < 3; axis++) {
+        double pull = gr.getDouble(e, axis) + radial * r.getDouble(e, axis);
+        force[3 * ends[e][0] + axis] -= pull;
+        force[3 * ends[e][1] + axis] += pull;
+      }
+    }
+    return force;
+  }
+
+  private static double place(Tensor places, int node, int axis, int moved, double step) {
+    return places.getDouble(node, axis) + (moved == 3 * node + axis ? step : 0);
+  }
+
+  @Test
+  void refusesWhatDoesNotFit() {
+    try (Arena arena = Arena.ofShared();
+        LayerWorkspace workspace = new LayerWorkspace()) {
+      assertSays(
+          "destination", "7 at edge 1", () -> Edges.of(3, new int[] {0, 1}, new int[] {1, 7}));
+      assertSays("source", "-1 at edge 0", () -> Edges.of(3, new int[] {-1}, new int[] {1}));
+      assertSays("destination", "1", () -> Edges.of(3, new int[] {0, 1}, new int[] {1}));
+      assertSays("nodes", "-1", () -> Edges.of(-1, new int[0], new int[0]));
+      assertSays("degree1", "-1", () -> GauntConvolution.builder(-1, 1, 1));
+      assertSays("degree3", "99", () -> GauntConvolution.builder(1, 1, 99));
+      assertSays("channels", "0", () -> GauntConvolution.builder(1, 1, 1).channels(0));
+      assertSays("type", "I32", () -> GauntConvolution.builder(1, 1, 1).type(DType.I32));
+
+      int[] degrees = {1, 1, 1};
+      Problem p = new Problem(arena, 61, DType.F64, degrees, 3, 4, 2, false);
+      for (Form form : Form.values()) {
+        GauntConvolution plan =
+            GauntConvolution.builder(1, 1, 1).channels(2).type(DType.F64).form(form).build();
+        Tensor r = p.in.r().to(DType.F64, arena);
+        ConvolutionInputs in = new ConvolutionInputs(p.in.x(), r, p.in.h(), null);
+        r.setDouble(Double.NaN, 2, 1);
+        assertSays("r", "edge 2", () -> plan.forward(p.edges, in, p.out, workspace));
+        for (int axis = 0; axis < 3; axis++) {
+          r.setDouble(0, 2, axis);
+        }
+        assertSays("r", "zero at edge 2", () -> plan.forward(p.edges, in, p.out, workspace));
+        assertSays(
+            "gradients.a",
+            "none",
+            () ->
+                plan.backward(
+                    p.edges,
+                    p.in,
+                    p.g,
+                    new ConvolutionGradients(
+                        null, null, null, Tensor.allocate(arena, DType.F64, 4, 2)),
+                    workspace));
+        ConvolutionInputs wrong =
+            new ConvolutionInputs(
+                p.in.x(), p.in.r(), Tensor.allocate(arena, DType.F64, 4, 3), null);
+        assertSays("h", "[4, 3]", () -> plan.forward(p.edges, wrong, p.out, workspace));
+      }
+      // A filter of degree 0 has no direction.
+      GauntConvolution scalar =
+          GauntConvolution.builder(1, 0, 1).channels(2).type(DType.F64).build();
+      Tensor zero = Tensor.allocate(arena, DType.F64, 4, 3);
+      ConvolutionInputs still =
+          new ConvolutionInputs(p.in.x(), zero, Tensor.allocate(arena, DType.F64, 4, 1), null);
+      scalar.forward(p.edges, still, p.out, workspace);
+      Tensor gr = Tensor.allocate(arena, DType.F64, 4, 3);
+      scalar.backward(
+          p.edges, still, p.g, new ConvolutionGradients(null, gr, null, null), workspace);
+      assertArrayEquals(new double[12], gr.toDoubleArray());
+    }
+  }
+
+  private static void assertSays(String argument, String got, Runnable call) {
+    String message = assertThrows(IllegalArgumentException.class, call::run).getMessage();
+    assertTrue(message.startsWith(argument + ": expected"), message);
+    assertTrue(message.contains(got), message);
+  }
+}
