@@ -78,6 +78,14 @@ interface SampleKernels {
       long outAt,
       long outStep);
 
+  /**
+   * Sums and differences of four runs of rows p0 to p3, in place: {@code p0 + p1 + p2 + p3}, {@code
+   * p0 + p1 - p2 - p3}, {@code p0 - p1 - p2 + p3}, {@code p0 - p1 + p2 - p3}: a symmetric matrix.
+   *
+   * @param rows rows of a run
+   */
+  void butterfly(int rows, MemorySegment tile, long row);
+
   /** {@code out[r] = a[r] b[r]}, or adds that to {@code out[r]}. */
   void multiply(
       int rows,

@@ -81,6 +81,22 @@ final class ScalarSampleKernels implements SampleKernels {
   }
 
   @Override
+  public void butterfly(int rows, MemorySegment tile, long row) {
+    for (int r = 0; r < rows; r++) {
+      for (int lane = 0; lane < LANES; lane++) {
+        double p0 = get(tile, row + r, lane);
+        double p1 = get(tile, row + rows + r, lane);
+        double p2 = get(tile, row + 2L * rows + r, lane);
+        double p3 = get(tile, row + 3L * rows + r, lane);
+        set(tile, row + r, lane, p0 + p1 + p2 + p3);
+        set(tile, row + rows + r, lane, p0 + p1 - p2 - p3);
+        set(tile, row + 2L * rows + r, lane, p0 - p1 - p2 + p3);
+        set(tile, row + 3L * rows + r, lane, p0 - p1 + p2 - p3);
+      }
+    }
+  }
+
+  @Override
   public void multiply(
       int rows,
       MemorySegment a,

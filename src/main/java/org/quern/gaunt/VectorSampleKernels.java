@@ -283,6 +283,27 @@ final class VectorSampleKernels implements SampleKernels {
   }
 
   @Override
+  public void butterfly(int rows, MemorySegment tileIn, long row) {
+    MemorySegment tile = NativeViews.base(tileIn);
+    long run = (long) rows * ROW;
+    long from = rows(tileIn, row, 4L * rows);
+    for (long at = from; at < from + run; at += VECTOR) {
+      FloatVector p0 = load(tile, at);
+      FloatVector p1 = load(tile, at + run);
+      FloatVector p2 = load(tile, at + 2 * run);
+      FloatVector p3 = load(tile, at + 3 * run);
+      FloatVector near = p0.add(p1);
+      FloatVector far = p2.add(p3);
+      FloatVector nearOff = p0.sub(p1);
+      FloatVector farOff = p2.sub(p3);
+      near.add(far).intoMemorySegment(tile, at, LE);
+      near.sub(far).intoMemorySegment(tile, at + run, LE);
+      nearOff.sub(farOff).intoMemorySegment(tile, at + 2 * run, LE);
+      nearOff.add(farOff).intoMemorySegment(tile, at + 3 * run, LE);
+    }
+  }
+
+  @Override
   public void multiply(
       int rows,
       MemorySegment aIn,
