@@ -1,7 +1,5 @@
 package org.quern.gaunt;
 
-import static org.quern.gaunt.SampleKernels.POINTS;
-
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 
@@ -11,7 +9,7 @@ import java.lang.foreign.MemorySegment;
  * #order}: cosines of even orders, of odd ones, sines of even orders, of odd ones. Immutable.
  */
 final class OrbitTransform {
-  private static final int ORBITS = POINTS / 4;
+  private static final int ORBITS = SampleKernels.FEW;
 
   private final SampleKernels kernels;
   private final long row;
@@ -22,8 +20,6 @@ final class OrbitTransform {
 
   /** By chunk and part. */
   private final TileTable[][] sampling;
-
-  private final TileTable[][] projection;
 
   /**
    * A transform.
@@ -49,21 +45,17 @@ final class OrbitTransform {
     double[][] values = grid.values(degree);
     int chunks = chunks(grid);
     sampling = new TileTable[chunks][4];
-    projection = new TileTable[chunks][4];
     for (int chunk = 0; chunk < chunks; chunk++) {
       for (int part = 0; part < 4; part++) {
         double[][] table = new double[ORBITS][starts[part + 1] - starts[part]];
-        double[][] transposed = new double[starts[part + 1] - starts[part]][ORBITS];
         for (int i = 0; i < ORBITS && chunk * ORBITS + i < grid.size(); i++) {
           int orbit = chunk * ORBITS + i;
-          for (int j = 0; j < transposed.length; j++) {
+          for (int j = 0; j < table[i].length; j++) {
             double value = values[orbit][order[starts[part] + j]];
             table[i][j] = weighted ? value * grid.weight(orbit) : value;
-            transposed[j][i] = table[i][j];
           }
         }
         sampling[chunk][part] = TileTable.of(arena, kernels.type(), table);
-        projection[chunk][part] = TileTable.of(arena, kernels.type(), transposed);
       }
     }
   }
@@ -117,18 +109,14 @@ final class OrbitTransform {
       boolean add) {
     kernels.butterfly(ORBITS, samples, samplesRow);
     for (int part = 0; part < 4; part++) {
-      TileTable table = projection[chunk][part];
-      kernels.mix(
+      TileTable table = sampling[chunk][part];
+      kernels.unmix(
           table.memory(),
-          0,
-          table.rows(),
-          ORBITS,
+          table.columns(),
           samples,
-          (samplesRow + (long) part * ORBITS) * row,
-          row,
+          samplesRow + (long) part * ORBITS,
           out,
           outAt + starts[part] * row,
-          row,
           add);
     }
   }

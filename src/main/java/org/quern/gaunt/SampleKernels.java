@@ -18,6 +18,9 @@ interface SampleKernels {
   /** Rows of a matrix whose columns lie together. */
   int BLOCK = 8;
 
+  /** Rows that {@link #unmix} takes. */
+  int FEW = 4;
+
   /** Points of the sphere that one call of the edge kernels takes: two blocks. */
   int POINTS = 16;
 
@@ -50,6 +53,21 @@ interface SampleKernels {
       MemorySegment out,
       long outAt,
       long outStep,
+      boolean add);
+
+  /**
+   * The transpose of {@link #mix} for a table of {@link #FEW} rows: {@code out[c] = sum_r table[r,
+   * c] in[r]}, or adds that to {@code out[c]}. All rows follow one another.
+   *
+   * @param columns columns of the matrix, rows of {@code out}
+   */
+  void unmix(
+      MemorySegment table,
+      int columns,
+      MemorySegment in,
+      long inRow,
+      MemorySegment out,
+      long outAt,
       boolean add);
 
   /**

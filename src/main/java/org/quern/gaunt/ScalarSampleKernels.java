@@ -47,6 +47,28 @@ final class ScalarSampleKernels implements SampleKernels {
   }
 
   @Override
+  public void unmix(
+      MemorySegment table,
+      int columns,
+      MemorySegment in,
+      long inRow,
+      MemorySegment out,
+      long outAt,
+      boolean add) {
+    for (int c = 0; c < columns; c++) {
+      long to = outAt + (long) c * LANES * Double.BYTES;
+      for (int lane = 0; lane < LANES; lane++) {
+        double sum = add ? at(out, to, lane) : 0;
+        for (int r = 0; r < FEW; r++) {
+          double factor = table.getAtIndex(JAVA_DOUBLE, TileTable.place(r, c, columns));
+          sum += factor * get(in, inRow + r, lane);
+        }
+        put(out, to, lane, sum);
+      }
+    }
+  }
+
+  @Override
   public void collect(
       int[] order,
       DType from,

@@ -236,6 +236,41 @@ final class VectorSampleKernels implements SampleKernels {
   }
 
   @Override
+  public void unmix(
+      MemorySegment tableIn,
+      int columns,
+      MemorySegment xIn,
+      long inRow,
+      MemorySegment outIn,
+      long outAt,
+      boolean add) {
+    MemorySegment table = NativeViews.base(tableIn);
+    MemorySegment in = NativeViews.base(xIn);
+    MemorySegment out = NativeViews.base(outIn);
+    long tableFrom = elements(tableIn, 0, (long) BLOCK * columns);
+    long from = rows(xIn, inRow, FEW);
+    long to = NativeViews.at(outIn, outAt, span(columns, ROW));
+    for (int lane = 0; lane < ROW; lane += VECTOR) {
+      FloatVector x0 = load(in, from + lane);
+      FloatVector x1 = load(in, from + ROW + lane);
+      FloatVector x2 = load(in, from + 2 * ROW + lane);
+      FloatVector x3 = load(in, from + 3 * ROW + lane);
+      for (int c = 0, count = Math.min(columns, MOST); c < count; c++) {
+        long t = tableFrom + (long) c * TABLE_STEP;
+        long at = to + (long) c * ROW + lane;
+        FloatVector sum = x0.mul(spread(table, t));
+        sum = x1.fma(spread(table, t + 4), sum);
+        sum = x2.fma(spread(table, t + 8), sum);
+        sum = x3.fma(spread(table, t + 12), sum);
+        if (add) {
+          sum = sum.add(load(out, at));
+        }
+        sum.intoMemorySegment(out, at, LE);
+      }
+    }
+  }
+
+  @Override
   public void collect(
       int[] order,
       DType from,
