@@ -4,21 +4,33 @@ import org.quern.runtime.Tier;
 
 /**
  * Estimated nanoseconds per product and channel, F32: multiply-adds of the algorithm over the rate
- * that its kernels reach. Rates are measured on one core; their ratio decides, not their size.
+ * that its kernels reach, and the time of calls. Measured on one core with 512-bit vectors of one
+ * multiply-add per cycle; the ratio of two costs decides, not their size.
  */
 final class CostModel {
   private CostModel() {}
 
-  /** The sum over non-zero coefficients. */
+  /**
+   * The sum over non-zero coefficients: one multiply-add for each, and one for each row of them.
+   */
   static double direct(TrilinearForm form, Tier tier) {
-    return (coefficients(form) + (long) form.components(0) * form.components(1))
-        / (tier == Tier.VECTOR ? 40 : 0.3);
+    double multiplyAdds = coefficients(form) + (double) form.components(0) * form.components(1);
+    if (tier != Tier.VECTOR) {
+      return multiplyAdds / SCALAR_RATE;
+    }
+    // What is too long to be written out runs as on the scalar tier.
+    boolean written = coefficients(form) <= VectorDirect.MAX_COEFFICIENTS;
+    return written ? 0.5 + multiplyAdds / 45 : multiplyAdds / SCALAR_RATE;
   }
 
   /** Nodes in the polar angle, series in the azimuth. */
   static double hybrid(TrilinearForm form, Tier tier) {
-    return HybridPlan.of(form).multiplyAdds() / (tier == Tier.VECTOR ? 40 : 0.3);
+    double multiplyAdds = HybridPlan.of(form).multiplyAdds();
+    return tier == Tier.VECTOR ? 2.5 + multiplyAdds / 40 : multiplyAdds / SCALAR_RATE;
   }
+
+  /** Multiply-adds per nanosecond of the scalar tier. */
+  private static final double SCALAR_RATE = 0.3;
 
   /** Number of coefficients that selection allows; less than one in a hundred of them is zero. */
   static long coefficients(TrilinearForm form) {

@@ -79,13 +79,18 @@ public final class GauntProduct {
             ? new CrossGrid(form, type, tier)
             : builder.pathWeights
                 ? new PathProduct(form, type, tier)
-                : algorithm(choice.algorithm(), form, type, tier);
+                : algorithm(choice.algorithm(), form, type, tier, builder.nodes);
     tileKernels = tier == Tier.VECTOR ? new VectorTileKernels(type) : new ScalarTileKernels(type);
   }
 
   /** The algorithm for tiles of a type. */
   static ProductAlgorithm algorithm(
       Algorithm algorithm, TrilinearForm form, DType type, Tier tier) {
+    return algorithm(algorithm, form, type, tier, 0);
+  }
+
+  private static ProductAlgorithm algorithm(
+      Algorithm algorithm, TrilinearForm form, DType type, Tier tier, int nodes) {
     return switch (algorithm) {
       case DIRECT ->
           tier == Tier.VECTOR && CostModel.coefficients(form) <= VectorDirect.MAX_COEFFICIENTS
@@ -93,10 +98,10 @@ public final class GauntProduct {
               : new ScalarDirect(form, type);
       case FOURIER -> new FourierProduct(form, type);
       case GRID -> new GridProduct(form, type, tier);
-      case HYBRID ->
-          tier == Tier.VECTOR
-              ? new VectorHybrid(HybridPlan.of(form), type)
-              : new ScalarHybrid(HybridPlan.of(form), type);
+      case HYBRID -> {
+        HybridPlan plan = nodes == 0 ? HybridPlan.of(form) : HybridPlan.of(form, nodes);
+        yield tier == Tier.VECTOR ? new VectorHybrid(plan, type) : new ScalarHybrid(plan, type);
+      }
       case POINTS -> new PointProduct(form, type, tier);
     };
   }

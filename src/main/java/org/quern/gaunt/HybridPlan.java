@@ -62,10 +62,10 @@ final class HybridPlan {
    */
   record Order(int first, int pairs, double[][] table) {}
 
-  private HybridPlan(TrilinearForm form, int... operands) {
+  private HybridPlan(TrilinearForm form, int nodes, int... operands) {
     this.operands = operands.clone();
     this.form = form.permuted(operands[0], operands[1], operands[2]);
-    nodes = form.integrandDegree() / 2 + 1;
+    this.nodes = nodes;
     equator = nodes % 2;
     GaussLegendre rule = GaussLegendre.of(nodes);
     int sum = this.form.degree(0) + this.form.degree(1);
@@ -94,16 +94,26 @@ final class HybridPlan {
     multiplyAdds = count();
   }
 
+  /** The least number of nodes with which a rule integrates the form exactly. */
+  static int leastNodes(TrilinearForm form) {
+    return form.integrandDegree() / 2 + 1;
+  }
+
   /** The plan with the fewest multiplications. */
   static HybridPlan of(TrilinearForm form) {
+    return of(form, leastNodes(form));
+  }
+
+  /** The plan with the fewest multiplications on a number of nodes, at least the least one. */
+  static HybridPlan of(TrilinearForm form, int nodes) {
     // Orders of the operand with the highest degree need the fewest nodes.
     if (form.degree(0) > form.degree(1) && form.degree(0) > form.degree(2)) {
-      return new HybridPlan(form, 1, 2, 0);
+      return new HybridPlan(form, nodes, 1, 2, 0);
     }
     if (form.degree(1) > form.degree(2)) {
-      return new HybridPlan(form, 0, 2, 1);
+      return new HybridPlan(form, nodes, 0, 2, 1);
     }
-    return new HybridPlan(form, 0, 1, 2);
+    return new HybridPlan(form, nodes, 0, 1, 2);
   }
 
   /** The role that an operand plays. */

@@ -17,6 +17,8 @@ import java.lang.invoke.MethodHandles;
 import java.lang.reflect.InvocationTargetException;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Set;
+import java.util.TreeSet;
 import java.util.function.Consumer;
 import org.quern.tensor.DType;
 
@@ -65,10 +67,11 @@ final class VectorClass {
   /**
    * A part of a kernel.
    *
-   * @param operations vector operations at most
-   * @param code writes them
+   * @param cost what it counts against {@link VectorCode#MAX_COST}
+   * @param memory the parts of memory that it uses: {@link #A}, {@link #B}, {@link #C}
+   * @param code writes it
    */
-  record Part(int operations, Consumer<VectorCode> code) {}
+  record Part(int cost, Set<Integer> memory, Consumer<VectorCode> code) {}
 
   /** Decides how often the empty loops of a class turn. Races between threads do no harm. */
   static final class Warmup {
@@ -189,10 +192,10 @@ final class VectorClass {
     int from = 0;
     while (from < parts.size()) {
       int to = from;
-      int operations = 0;
+      int cost = 0;
       while (to < parts.size()
-          && (to == from || operations + parts.get(to).operations <= VectorCode.MAX_OPERATIONS)) {
-        operations += parts.get(to++).operations;
+          && (to == from || cost + parts.get(to).cost <= VectorCode.MAX_COST)) {
+        cost += parts.get(to++).cost;
       }
       List<Part> some = parts.subList(from, to);
       String method = name + "_" + names.size();
@@ -203,7 +206,9 @@ final class VectorClass {
           body -> {
             VectorCode code = new VectorCode(body, type);
             code.spin(SPIN);
-            for (int part : new int[] {A, B, C}) {
+            Set<Integer> memory = new TreeSet<>();
+            some.forEach(part -> memory.addAll(part.memory));
+            for (int part : memory) {
               code.base(part);
               code.bound(part + 1, VectorCode.FAR);
               code.bound(part + 3, VectorCode.FAR_STEP);

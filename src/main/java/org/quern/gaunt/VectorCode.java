@@ -15,15 +15,18 @@ import org.quern.tensor.DType;
  *
  * <p>The compiler inlines the Vector API only while a method is small; beyond some hundred and
  * fifty operations it gives up and allocates an object for every vector. Methods of vector code are
- * therefore kept below {@link #MAX_OPERATIONS}, and the caller must keep them from being inlined
- * into one another, which {@link #finish} sees to.
+ * therefore kept below {@link #MAX_COST}, and the caller must keep them from being inlined into one
+ * another, which {@link #finish} sees to.
  */
 final class VectorCode {
-  /** Most vector operations of a method with loops. */
-  static final int MAX_OPERATIONS = 80;
+  /**
+   * Highest cost of a method: vector operations, of which loads and stores count twice. The first
+   * compiler gives up on methods not much larger, and then the second never sees them.
+   */
+  static final int MAX_COST = 160;
 
-  /** Most vector operations of a method without loops. */
-  static final int MAX_STRAIGHT_OPERATIONS = Integer.getInteger("maxops", 110);
+  /** Cost of a load or a store. */
+  static final int MEMORY = 2;
 
   /** No memory lies as far as this; lets the compiler drop checks of addresses. */
   static final long FAR = 1L << 60;
@@ -47,7 +50,6 @@ final class VectorCode {
   private final String species;
   private final TypeKind element;
   private final ClassDesc elementDesc;
-  private int operations;
   private int bytes;
 
   VectorCode(CodeBuilder code, DType type) {
@@ -126,7 +128,6 @@ final class VectorCode {
             "fromMemorySegment",
             MethodTypeDesc.of(vector, SPECIES, SEGMENT, ConstantDescs.CD_long, ORDER))
         .astore(target);
-    operations++;
     bytes += 14;
     return target;
   }
@@ -143,7 +144,6 @@ final class VectorCode {
             "fromMemorySegment",
             MethodTypeDesc.of(vector, SPECIES, SEGMENT, ConstantDescs.CD_long, ORDER))
         .astore(target);
-    operations++;
     bytes += 18;
     return target;
   }
@@ -168,7 +168,6 @@ final class VectorCode {
             vector,
             "intoMemorySegment",
             MethodTypeDesc.of(ConstantDescs.CD_void, SEGMENT, ConstantDescs.CD_long, ORDER));
-    operations++;
     bytes += 16;
   }
 
@@ -198,7 +197,6 @@ final class VectorCode {
     code.arrayLoad(element)
         .invokestatic(vector, "broadcast", MethodTypeDesc.of(vector, SPECIES, elementDesc))
         .astore(target);
-    operations++;
     bytes += 18;
     return target;
   }
@@ -233,7 +231,6 @@ final class VectorCode {
         .aload(b)
         .invokevirtual(vector, name, MethodTypeDesc.of(vector, VECTOR))
         .astore(target);
-    operations++;
     bytes += 8;
   }
 
@@ -244,7 +241,6 @@ final class VectorCode {
         .aload(c)
         .invokevirtual(vector, "fma", MethodTypeDesc.of(vector, VECTOR, VECTOR))
         .astore(target);
-    operations++;
     bytes += 10;
   }
 
@@ -261,11 +257,6 @@ final class VectorCode {
     body.accept(counter);
     code.iinc(counter, 1).goto_(again).labelBinding(end);
     bytes += 16;
-  }
-
-  /** Vector operations so far. */
-  int operations() {
-    return operations;
   }
 
   /** Returns, and makes the method too long to be inlined. */

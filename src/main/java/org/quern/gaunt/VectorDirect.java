@@ -5,6 +5,7 @@ import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.TreeMap;
 import org.quern.gaunt.VectorClass.Part;
 import org.quern.runtime.NativeViews;
@@ -66,7 +67,7 @@ final class VectorDirect implements ProductAlgorithm {
     }
     for (var sum : sums.entrySet()) {
       some.add(sum);
-      if (some.size() > 1 && operations(some) > VectorCode.MAX_STRAIGHT_OPERATIONS) {
+      if (some.size() > 1 && cost(some) > VectorCode.MAX_COST) {
         some.removeLast();
         parts.add(part(some, swapped, to));
         some = new ArrayList<>(List.of(sum));
@@ -80,22 +81,24 @@ final class VectorDirect implements ProductAlgorithm {
     return plan.sums(target, outer).values().stream().mapToLong(Map::size).sum();
   }
 
-  private static int operations(
+  private static int cost(
       List<Map.Entry<Integer, TreeMap<Integer, TreeMap<Integer, Double>>>> sums) {
     long outer = sums.stream().flatMap(s -> s.getValue().keySet().stream()).distinct().count();
     var inners = sums.stream().flatMap(s -> s.getValue().values().stream()).toList();
     long inner = inners.stream().flatMap(t -> t.keySet().stream()).distinct().count();
     long values = inners.stream().flatMap(t -> t.values().stream()).distinct().count();
     long adds = inners.stream().mapToLong(t -> t.size() + 1).sum();
-    return (int) (outer + inner + values + adds + sums.size());
+    return (int) (VectorCode.MEMORY * (outer + inner + sums.size()) + values + adds);
   }
 
   private static Part part(
       List<Map.Entry<Integer, TreeMap<Integer, TreeMap<Integer, Double>>>> sums,
       boolean swapped,
       VectorClass to) {
-    // Parts of straight code are whole methods.
-    return new Part(VectorCode.MAX_OPERATIONS, code -> write(code, sums, swapped, to));
+    return new Part(
+        cost(sums),
+        Set.of(VectorClass.A, VectorClass.B, VectorClass.C),
+        code -> write(code, sums, swapped, to));
   }
 
   private static void write(

@@ -49,15 +49,20 @@ final class VectorHybrid implements ProductAlgorithm {
       long outAt,
       long outStep,
       MemorySegment scratch) {
-    int first = plan.role(target == 0 ? 1 : 0);
-    int second = plan.role(target == 2 ? 1 : 2);
-    int role = plan.role(target);
-    int spin = warmup.spin();
-    long grid = NativeViews.at(scratch, 0, gridBytes);
-    run(VectorHybridWriter.TO_AMPLITUDES, first, x, xAt, xStep, scratch, grid, spin);
-    run(VectorHybridWriter.TO_AMPLITUDES, second, y, yAt, yStep, scratch, grid, spin);
-    multiply(role, scratch, grid, spin);
-    run(VectorHybridWriter.TO_COEFFICIENTS, role, out, outAt, outStep, scratch, grid, spin);
+    int first = target == 0 ? 1 : 0;
+    int second = target == 2 ? 1 : 2;
+    multiply(
+        VectorHybridWriter.MULTIPLY + plan.role(target),
+        first,
+        x,
+        xAt,
+        xStep,
+        second,
+        y,
+        yAt,
+        yStep,
+        scratch);
+    toCoefficients(target, out, outAt, outStep, scratch);
   }
 
   @Override
@@ -78,37 +83,47 @@ final class VectorHybrid implements ProductAlgorithm {
       long gx2At,
       long gx2Step,
       MemorySegment scratch) {
-    int spin = warmup.spin();
-    long grid = NativeViews.at(scratch, 0, gridBytes);
-    int first = plan.role(0);
-    int second = plan.role(1);
-    int third = plan.role(2);
-    run(VectorHybridWriter.TO_AMPLITUDES, third, g, gAt, gStep, scratch, grid, spin);
-    run(VectorHybridWriter.TO_AMPLITUDES, second, x2, x2At, x2Step, scratch, grid, spin);
-    multiply(first, scratch, grid, spin);
-    run(VectorHybridWriter.TO_COEFFICIENTS, first, gx1, gx1At, gx1Step, scratch, grid, spin);
-    // The amplitudes of x1 take the place of those of its gradient.
-    run(VectorHybridWriter.TO_AMPLITUDES, first, x1, x1At, x1Step, scratch, grid, spin);
-    multiply(second, scratch, grid, spin);
-    run(VectorHybridWriter.TO_COEFFICIENTS, second, gx2, gx2At, gx2Step, scratch, grid, spin);
+    int kernel = VectorHybridWriter.MULTIPLY + plan.role(0);
+    multiply(kernel, 1, x2, x2At, x2Step, 2, g, gAt, gStep, scratch);
+    toCoefficients(0, gx1, gx1At, gx1Step, scratch);
+    // The amplitudes of x1 take the place of those of its gradient; those of g are still there.
+    kernel = VectorHybridWriter.MULTIPLY_AGAIN;
+    multiply(kernel, 0, x1, x1At, x1Step, 2, g, gAt, gStep, scratch);
+    toCoefficients(1, gx2, gx2At, gx2Step, scratch);
   }
 
-  private void run(
+  private void multiply(
       int kernel,
-      int role,
+      int first,
       MemorySegment x,
-      long at,
-      long step,
-      MemorySegment scratch,
-      long grid,
-      int spin) {
-    long bytes = (plan.form.components(role) - 1) * step + (long) channels * type.bytes();
-    long xAt = NativeViews.at(x, at, bytes);
-    code.run(kernel + role, spin, x, xAt, step, scratch, grid, 0, scratch, grid, 0, table);
+      long xAt,
+      long xStep,
+      int second,
+      MemorySegment y,
+      long yAt,
+      long yStep,
+      MemorySegment scratch) {
+    long left = NativeViews.at(x, xAt, bytes(first, xStep));
+    long right = NativeViews.at(y, yAt, bytes(second, yStep));
+    long grid = NativeViews.at(scratch, 0, gridBytes);
+    int spin = warmup.spin();
+    if (plan.role(first) < plan.role(second)) {
+      code.run(kernel, spin, x, left, xStep, y, right, yStep, scratch, grid, 0, table);
+    } else {
+      code.run(kernel, spin, y, right, yStep, x, left, xStep, scratch, grid, 0, table);
+    }
   }
 
-  private void multiply(int role, MemorySegment scratch, long grid, int spin) {
-    int kernel = VectorHybridWriter.MULTIPLY + role;
-    code.run(kernel, spin, scratch, grid, 0, scratch, grid, 0, scratch, grid, 0, table);
+  private void toCoefficients(
+      int operand, MemorySegment out, long at, long step, MemorySegment scratch) {
+    int kernel = VectorHybridWriter.TO_COEFFICIENTS + plan.role(operand);
+    long write = NativeViews.at(out, at, bytes(operand, step));
+    long grid = NativeViews.at(scratch, 0, gridBytes);
+    code.run(kernel, warmup.spin(), out, write, step, out, write, step, scratch, grid, 0, table);
+  }
+
+  private long bytes(int operand, long step) {
+    int rows = plan.form.components(plan.role(operand));
+    return (rows - 1) * step + (long) channels * type.bytes();
   }
 }

@@ -3,6 +3,7 @@ package org.quern.gaunt;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.TreeMap;
 import java.util.function.Consumer;
 import org.quern.gaunt.HybridPlan.Order;
@@ -17,21 +18,21 @@ import org.quern.gaunt.VectorClass.Part;
  * registers. Only the part of the nodes that an order needs is visited.
  */
 final class VectorHybridWriter {
-  /** Kernel that takes an operand to amplitudes, plus its role. */
-  static final int TO_AMPLITUDES = 0;
+  /**
+   * Kernel that takes two operands to amplitudes and multiplies them, plus the role of the result:
+   * the operands of the lower and of the higher role, and the amplitudes.
+   */
+  static final int MULTIPLY = 0;
 
-  /** Kernel that multiplies amplitudes, plus the role of the result. */
-  static final int MULTIPLY = 3;
+  /** Kernel that takes amplitudes to coefficients, plus the role: the operand, any, amplitudes. */
+  static final int TO_COEFFICIENTS = 3;
 
-  /** Kernel that takes amplitudes to coefficients, plus the role of the operand. */
-  static final int TO_COEFFICIENTS = 6;
+  /** As the kernel that multiplies to operand 1, where the amplitudes of operand 2 are there. */
+  static final int MULTIPLY_AGAIN = 6;
 
-  // The parts of memory: an operand, and the amplitudes of all roles.
-  private static final int X = VectorClass.A;
-  private static final int AT = VectorClass.A_AT;
-  private static final int STEP = VectorClass.A_STEP;
-  private static final int GRID = VectorClass.B;
-  private static final int GRID_AT = VectorClass.B_AT;
+  // The amplitudes are the third part of memory of every kernel.
+  private static final int GRID = VectorClass.C;
+  private static final int GRID_AT = VectorClass.C_AT;
   private static final int TABLE = VectorClass.TABLE;
 
   /**
@@ -39,14 +40,14 @@ final class VectorHybridWriter {
    */
   private static final int ACCUMULATORS = 12;
 
-  /** Loops of no more operations than this are written out. */
-  private static final int UNROLLED = 80;
+  /** Loops of no higher cost than this are written out. */
+  private static final int UNROLLED = 130;
 
   /** Operands that are held in registers across the nodes. */
   private static final int HELD = 22;
 
   /** Most terms in the code of all segments; beyond, segments are joined. */
-  private static final int MAX_TERMS = Integer.getInteger("maxterms", 1800);
+  private static final int MAX_TERMS = 1800;
 
   /** Amplitudes of inputs that are held in registers at a node. */
   private static final int AMPLITUDES = 26;
@@ -71,14 +72,12 @@ final class VectorHybridWriter {
   VectorTile load() {
     List<List<Part>> kernels = new ArrayList<>();
     for (int role = 0; role < 3; role++) {
-      kernels.add(toAmplitudes(role));
-    }
-    for (int role = 0; role < 3; role++) {
-      kernels.add(multiply(role));
+      kernels.add(multiply(role, first(role), second(role)));
     }
     for (int role = 0; role < 3; role++) {
       kernels.add(toCoefficients(role));
     }
+    kernels.add(multiply(plan.role(1), plan.role(0)));
     return target.load(kernels);
   }
 
@@ -112,44 +111,81 @@ final class VectorHybridWriter {
   // Coefficients to amplitudes: for every pair of nodes the sums over even and over odd degrees;
   // the amplitudes are their sum and difference.
 
-  private List<Part> toAmplitudes(int role) {
+  /**
+   * The transform of an operand.
+   *
+   * @param source the part of memory where the operand is
+   */
+  private List<Part> toAmplitudes(int role, int source) {
     List<Part> parts = new ArrayList<>();
     for (int m = 0; m <= plan.form.degree(role); m++) {
-      int order = m;
       int rows = plan.form.degree(role) - m + 1;
       if (m == 0) {
-        parts.add(toAmplitudes(role, m, rows, new boolean[] {false}));
+        parts.add(new Amplitudes(role, source, m, false).part());
       } else if (2 * rows <= HELD) {
-        parts.add(toAmplitudes(role, m, rows, new boolean[] {false, true}));
+        parts.add(new Amplitudes(role, source, m, false, true).part());
       } else {
-        parts.add(toAmplitudes(role, order, rows, new boolean[] {false}));
-        parts.add(toAmplitudes(role, order, rows, new boolean[] {true}));
+        parts.add(new Amplitudes(role, source, m, false).part());
+        parts.add(new Amplitudes(role, source, m, true).part());
       }
     }
     return parts;
   }
 
-  private Part toAmplitudes(int role, int m, int rows, boolean[] sines) {
-    Order order = plan.order(role, m);
-    int series = sines.length;
-    int operations = rows * (1 + series) + 4 * series;
-    operations =
-        rows * series + operations * (unrolls(order.pairs(), operations) ? order.pairs() : 1);
-    if (hasEquator(order)) {
-      operations += (rows + 1) / 2 * (1 + series) + series;
-    }
-    return new Part(operations, code -> toAmplitudes(code, role, m, rows, sines));
-  }
+  /** The amplitudes of one order. */
+  private final class Amplitudes {
+    private final int role;
+    private final int source;
+    private final int m;
+    private final boolean[] sines;
+    private final Order order;
+    private final int rows;
 
-  private void toAmplitudes(VectorCode code, int role, int m, int rows, boolean[] sines) {
-    Order order = plan.order(role, m);
-    int[][] x = new int[sines.length][rows];
-    for (int s = 0; s < sines.length; s++) {
-      for (int i = 0; i < rows; i++) {
-        x[s][i] = code.load(X, AT, STEP, component(m + i, m, sines[s]));
+    Amplitudes(int role, int source, int m, boolean... sines) {
+      this.role = role;
+      this.source = source;
+      this.m = m;
+      this.sines = sines;
+      order = plan.order(role, m);
+      rows = order.table().length;
+    }
+
+    private int costOfPair() {
+      int stores = 2 * sines.length;
+      return rows * (1 + sines.length) + 2 * sines.length + VectorCode.MEMORY * stores;
+    }
+
+    Part part() {
+      int pair = costOfPair();
+      int cost =
+          VectorCode.MEMORY * rows * sines.length
+              + pair * (unrolls(order.pairs(), pair) ? order.pairs() : 1);
+      if (hasEquator(order)) {
+        cost += (rows + 1) / 2 * (1 + sines.length) + VectorCode.MEMORY * sines.length;
+      }
+      return new Part(cost, Set.of(source, GRID), this::write);
+    }
+
+    private void write(VectorCode code) {
+      if (role == HybridPlan.PROJECTED) {
+        clear(code, m, sines);
+      }
+      int[][] x = new int[sines.length][rows];
+      for (int s = 0; s < sines.length; s++) {
+        for (int i = 0; i < rows; i++) {
+          x[s][i] = code.load(source, source + 1, source + 3, component(m + i, m, sines[s]));
+        }
+      }
+      if (hasEquator(order)) {
+        writeEquator(code, x);
+      }
+      if (order.pairs() > 0) {
+        writePairs(code, x);
       }
     }
-    if (hasEquator(order)) {
+
+    /** At the equator odd functions are zero. */
+    private void writeEquator(VectorCode code, int[][] x) {
       double[] factors = new double[(rows + 1) / 2];
       for (int i = 0; i < factors.length; i++) {
         factors[i] = order.table()[2 * i][0];
@@ -166,48 +202,43 @@ final class VectorHybridWriter {
         code.store(sums[s], GRID, GRID_AT, grid(role) + slot(m, sines[s]) * width);
       }
     }
-    if (role == HybridPlan.PROJECTED) {
-      clear(code, m, sines);
-    }
-    if (order.pairs() == 0) {
-      return;
-    }
-    double[] factors = new double[order.pairs() * rows];
-    for (int p = 0; p < order.pairs(); p++) {
-      for (int i = 0; i < rows; i++) {
-        factors[p * rows + i] = order.table()[i][plan.equator + p];
+
+    private void writePairs(VectorCode code, int[][] x) {
+      double[] factors = new double[order.pairs() * rows];
+      for (int p = 0; p < order.pairs(); p++) {
+        for (int i = 0; i < rows; i++) {
+          factors[p * rows + i] = order.table()[i][plan.equator + p];
+        }
       }
-    }
-    int at = target.reserve(factors);
-    pairs(
-        code,
-        role,
-        order.pairs(),
-        rows * (1 + sines.length) + 4 * sines.length,
-        place -> {
-          int node = place.base;
-          int[][] sums = new int[2][sines.length];
-          for (int i = 0; i < rows; i++) {
-            int factor = place.factor(code, rows, at + i);
+      int at = target.reserve(factors);
+      pairs(
+          code,
+          role,
+          order.pairs(),
+          costOfPair(),
+          place -> {
+            int[][] sums = new int[2][sines.length];
+            for (int i = 0; i < rows; i++) {
+              int factor = place.factor(code, rows, at + i);
+              for (int s = 0; s < sines.length; s++) {
+                sums[i % 2][s] = accumulate(code, sums[i % 2][s], i < 2, factor, x[s][i]);
+              }
+            }
             for (int s = 0; s < sines.length; s++) {
-              sums[i % 2][s] = accumulate(code, sums[i % 2][s], i < 2, factor, x[s][i]);
+              long offset = place.offset + slot(m, sines[s]) * width;
+              int upper = sums[0][s];
+              int lower = sums[0][s];
+              if (rows > 1) {
+                upper = code.local();
+                lower = code.local();
+                code.add(upper, sums[0][s], sums[1][s]);
+                code.subtract(lower, sums[0][s], sums[1][s]);
+              }
+              code.store(upper, GRID, place.base, offset);
+              code.store(lower, GRID, place.base, offset + nodeBytes(role));
             }
-          }
-          for (int s = 0; s < sines.length; s++) {
-            long offset = place.offset + slot(m, sines[s]) * width;
-            if (rows == 1) {
-              code.store(sums[0][s], GRID, node, offset);
-              code.store(sums[0][s], GRID, node, offset + nodeBytes(role));
-              continue;
-            }
-            int upper = code.local();
-            int lower = code.local();
-            code.add(upper, sums[0][s], sums[1][s]);
-            code.subtract(lower, sums[0][s], sums[1][s]);
-            code.store(upper, GRID, node, offset);
-            code.store(lower, GRID, node, offset + nodeBytes(role));
-          }
-        });
+          });
+    }
   }
 
   /** Clears amplitudes that an order does not have, and that joined segments read all the same. */
@@ -215,7 +246,7 @@ final class VectorHybridWriter {
     int from = plan.equator + 2 * plan.order(HybridPlan.PROJECTED, m).pairs();
     int to = from;
     for (int result = 0; result < HybridPlan.PROJECTED; result++) {
-      for (Segment segment : segments(result, MAX_TERMS)) {
+      for (Segment segment : segments(result)) {
         if (segment.from < from && segment.to > from && m < segment.orders) {
           to = Math.max(to, segment.to);
         }
@@ -247,9 +278,9 @@ final class VectorHybridWriter {
   }
 
   /** Runs a body for all pairs: in a row where that is little, else in a loop. */
-  private void pairs(VectorCode code, int role, int pairs, int operations, Consumer<Place> body) {
+  private void pairs(VectorCode code, int role, int pairs, int cost, Consumer<Place> body) {
     long first = grid(role) + plan.equator * nodeBytes(role);
-    if (unrolls(pairs, operations)) {
+    if (unrolls(pairs, cost)) {
       for (int p = 0; p < pairs; p++) {
         body.accept(new Place(GRID_AT, first + 2 * p * nodeBytes(role), -1, p));
       }
@@ -265,8 +296,8 @@ final class VectorHybridWriter {
         });
   }
 
-  private static boolean unrolls(int pairs, int operations) {
-    return pairs * operations <= UNROLLED;
+  private static boolean unrolls(int pairs, int cost) {
+    return pairs * cost <= UNROLLED;
   }
 
   private static int slot(int m, boolean sine) {
@@ -312,13 +343,21 @@ final class VectorHybridWriter {
   private Part toCoefficients(int role, int m, int from, int step, int count, boolean[] sines) {
     Order order = plan.order(role, m);
     int series = sines.length;
-    int operations = count * (1 + series) + 4 * series;
-    operations =
-        count * series + operations * (unrolls(order.pairs(), operations) ? order.pairs() : 1);
+    int pair = costOfPair(count, series);
+    int cost =
+        VectorCode.MEMORY * count * series
+            + pair * (unrolls(order.pairs(), pair) ? order.pairs() : 1);
     if (hasEquator(order)) {
-      operations += series + count * (1 + series);
+      cost += VectorCode.MEMORY * series + count * (1 + series);
     }
-    return new Part(operations, code -> toCoefficients(code, role, m, from, step, count, sines));
+    return new Part(
+        cost,
+        Set.of(VectorClass.A, GRID),
+        code -> toCoefficients(code, role, m, from, step, count, sines));
+  }
+
+  private static int costOfPair(int count, int series) {
+    return count * (1 + series) + 2 * series + VectorCode.MEMORY * 2 * series;
   }
 
   private void toCoefficients(
@@ -370,7 +409,7 @@ final class VectorHybridWriter {
           code,
           role,
           order.pairs(),
-          count * (1 + sines.length) + 4 * sines.length,
+          costOfPair(count, sines.length),
           place -> {
             int node = place.base;
             int[][] combined = new int[2][sines.length];
@@ -401,7 +440,12 @@ final class VectorHybridWriter {
     for (int j = 0; j < count; j++) {
       for (int s = 0; s < sines.length; s++) {
         int l = m + from + j * step;
-        code.store(sums[s][j], X, AT, STEP, component(l, m, sines[s]));
+        code.store(
+            sums[s][j],
+            VectorClass.A,
+            VectorClass.A_AT,
+            VectorClass.A_STEP,
+            component(l, m, sines[s]));
       }
     }
   }
@@ -462,7 +506,7 @@ final class VectorHybridWriter {
    * The equator and the pairs, each a segment while that is not too much code; else neighbours
    * together, those first for which this adds the fewest operations.
    */
-  private List<Segment> segments(int role, long most) {
+  private List<Segment> segments(int role) {
     List<Segment> segments = new ArrayList<>();
     if (plan.equator == 1) {
       segments.add(new Segment(0, 1, orders(0)));
@@ -471,7 +515,7 @@ final class VectorHybridWriter {
       segments.add(new Segment(node, node + 2, orders(node)));
     }
     while (segments.size() > plan.equator + 1
-        && segments.stream().mapToLong(segment -> count(role, segment)).sum() > most) {
+        && segments.stream().mapToLong(segment -> count(role, segment)).sum() > MAX_TERMS) {
       int best = -1;
       long least = Long.MAX_VALUE;
       for (int i = plan.equator; i < segments.size() - 1; i++) {
@@ -496,27 +540,40 @@ final class VectorHybridWriter {
     }
   }
 
-  private List<Part> multiply(int role) {
+  /** The products of series, after the transforms of some of the factors. */
+  private List<Part> multiply(int role, int... transformed) {
     List<Part> parts = new ArrayList<>();
-    for (Segment segment : segments(role, MAX_TERMS)) {
-      TreeMap<Integer, List<Term>> terms = terms(role, segment);
-      List<Sums> some = new ArrayList<>();
-      int operations = 0;
-      for (Map.Entry<Integer, List<Term>> entry : terms.entrySet()) {
-        Sums next = new Sums(entry.getKey(), entry.getValue());
-        some.add(next);
-        int together = operations(role, some);
-        if (some.size() > 1 && together > VectorCode.MAX_OPERATIONS) {
-          some.removeLast();
-          parts.add(products(role, segment, some, operations));
-          some = new ArrayList<>(List.of(next));
-          together = operations(role, some);
-        }
-        operations = together;
+    for (int factor : transformed) {
+      parts.addAll(toAmplitudes(factor, source(role, factor)));
+    }
+    for (Segment segment : segments(role)) {
+      parts.addAll(products(role, segment));
+    }
+    return parts;
+  }
+
+  private static int source(int role, int factor) {
+    return factor == first(role) ? VectorClass.A : VectorClass.B;
+  }
+
+  private List<Part> products(int role, Segment segment) {
+    List<Part> parts = new ArrayList<>();
+    List<Sums> some = new ArrayList<>();
+    int cost = 0;
+    for (Map.Entry<Integer, List<Term>> entry : terms(role, segment).entrySet()) {
+      Sums next = new Sums(entry.getKey(), entry.getValue());
+      some.add(next);
+      int together = cost(role, some);
+      if (some.size() > 1 && together > VectorCode.MAX_COST) {
+        some.removeLast();
+        parts.add(products(role, segment, some, cost));
+        some = new ArrayList<>(List.of(next));
+        together = cost(role, some);
       }
-      if (!some.isEmpty()) {
-        parts.add(products(role, segment, some, operations));
-      }
+      cost = together;
+    }
+    if (!some.isEmpty()) {
+      parts.add(products(role, segment, some, cost));
     }
     return parts;
   }
@@ -530,25 +587,26 @@ final class VectorHybridWriter {
     return role == 2 ? 1 : 2;
   }
 
-  private static int operations(int role, List<Sums> orders) {
-    int operations = 0;
+  private static int cost(int role, List<Sums> orders) {
+    int cost = 0;
     for (int input : new int[] {first(role), second(role)}) {
-      operations +=
-          (int)
-              orders.stream()
-                  .flatMap(o -> o.terms.stream())
-                  .mapToInt(t -> t.slot(input))
-                  .distinct()
-                  .count();
+      cost +=
+          VectorCode.MEMORY
+              * (int)
+                  orders.stream()
+                      .flatMap(o -> o.terms.stream())
+                      .mapToInt(t -> t.slot(input))
+                      .distinct()
+                      .count();
     }
     for (Sums sums : orders) {
-      operations += sums.terms.size() + 4;
+      cost += sums.terms.size() + 2 + VectorCode.MEMORY * 2;
     }
-    return operations;
+    return cost;
   }
 
   /** The sums of the terms of some orders of the result, at all nodes of a segment. */
-  private Part products(int role, Segment segment, List<Sums> orders, int operations) {
+  private Part products(int role, Segment segment, List<Sums> orders, int cost) {
     int from = segment.from;
     int to = segment.to;
     if (role == HybridPlan.PROJECTED) {
@@ -560,12 +618,12 @@ final class VectorHybridWriter {
       }
     }
     int last = to;
-    return new Part(operations, code -> products(code, role, orders, from, last));
+    return new Part(cost, Set.of(GRID), code -> products(code, role, orders, from, last));
   }
 
   private void products(VectorCode code, int role, List<Sums> orders, int from, int to) {
     int[] at = {code.number(), code.number(), code.number()};
-    boolean hold = operations(role, orders) > 0 && inputs(role) <= AMPLITUDES;
+    boolean hold = inputs(role) <= AMPLITUDES;
     code.loop(
         from,
         to,

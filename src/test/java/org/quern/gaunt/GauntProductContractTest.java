@@ -479,6 +479,25 @@ class GauntProductContractTest {
 
   @ParameterizedTest
   @MethodSource("tiers")
+  void moreNodesThanNeededChangeNothing(Tier tier) {
+    try (Arena arena = Arena.ofConfined()) {
+      Case c = new Case(arena, new int[] {2, 2, 4}, 2, 3, DType.F64, Layout.IR_MUL, 5);
+      for (int nodes : new int[] {5, 6, 7, 12}) {
+        Tensor out = c.coefficients(2);
+        GauntProduct.builder(2, 2, 4)
+            .type(DType.F64)
+            .tier(tier)
+            .algorithm(Algorithm.HYBRID)
+            .nodes(nodes)
+            .build()
+            .multiply(c.x[0], c.x[1], out);
+        c.compare(tier + " " + nodes + " nodes", out, 2, c.derivatives());
+      }
+    }
+  }
+
+  @ParameterizedTest
+  @MethodSource("tiers")
   void theConstantFunctionIsTheIdentityInTheComponentBasis(Tier tier) {
     try (Arena arena = Arena.ofConfined()) {
       Case c = new Case(arena, new int[] {3, 0, 3}, 2, 20, DType.F64, Layout.IR_MUL, 5);
