@@ -104,7 +104,7 @@ interface SampleKernels {
    */
   void butterfly(int rows, MemorySegment tile, long row);
 
-  /** {@code out[r] = a[r] b[r]}, or adds that to {@code out[r]}. */
+  /** {@code out[r] = a[r] b[r]}. */
   void multiply(
       int rows,
       MemorySegment a,
@@ -112,8 +112,7 @@ interface SampleKernels {
       MemorySegment b,
       long bRow,
       MemorySegment out,
-      long outRow,
-      boolean add);
+      long outRow);
 
   /**
    * Specification, section 10: {@code out[r] = a[r] d[r] - b[r] c[r]}, where the rows of the pair

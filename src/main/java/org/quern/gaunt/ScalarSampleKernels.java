@@ -126,12 +126,10 @@ final class ScalarSampleKernels implements SampleKernels {
       MemorySegment b,
       long bRow,
       MemorySegment out,
-      long outRow,
-      boolean add) {
+      long outRow) {
     for (int r = 0; r < rows; r++) {
       for (int lane = 0; lane < LANES; lane++) {
-        double product = get(a, aRow + r, lane) * get(b, bRow + r, lane);
-        set(out, outRow + r, lane, add ? get(out, outRow + r, lane) + product : product);
+        set(out, outRow + r, lane, get(a, aRow + r, lane) * get(b, bRow + r, lane));
       }
     }
   }

@@ -346,8 +346,7 @@ final class VectorSampleKernels implements SampleKernels {
       MemorySegment bIn,
       long bRow,
       MemorySegment outIn,
-      long outRow,
-      boolean add) {
+      long outRow) {
     MemorySegment a = NativeViews.base(aIn);
     MemorySegment b = NativeViews.base(bIn);
     MemorySegment out = NativeViews.base(outIn);
@@ -357,11 +356,7 @@ final class VectorSampleKernels implements SampleKernels {
     int steps = Math.min(rows, MOST) * (LANES / S.length());
     for (int i = 0; i < steps; i++) {
       long at = (long) i * VECTOR;
-      FloatVector product = load(a, aAt + at).mul(load(b, bAt + at));
-      if (add) {
-        product = product.add(load(out, outAt + at));
-      }
-      product.intoMemorySegment(out, outAt + at, LE);
+      load(a, aAt + at).mul(load(b, bAt + at)).intoMemorySegment(out, outAt + at, LE);
     }
   }
 
