@@ -22,6 +22,9 @@ final class GridConvolution implements ConvolutionScheme {
   /** Nodes that one thread takes at a time. */
   private static final int GRAIN = 16;
 
+  /** Blocks of channels that share the filters of a pass; more would crowd the caches. */
+  private static final int BLOCKS_PER_PASS = 2;
+
   private final SampleKernels kernels;
   private final DType type;
   private final long row;
@@ -70,13 +73,13 @@ final class GridConvolution implements ConvolutionScheme {
     TileOperand scale = in.a() == null ? null : operand(in.a(), workspace, Use.SCALE, null).read();
     TileOperand sums = operand(out, workspace, Use.OUT, results.order());
     int blocks = TileOperand.blocks(Math.toIntExact(out.rowLength()));
-    MemorySegment samples = workspace.get(Use.SAMPLES, nodeBytes(edges));
+    MemorySegment samples =
+        workspace.get(Use.SAMPLES, Math.min(BLOCKS_PER_PASS, blocks) * nodeBytes(edges));
     Scratch scratch = new Scratch(workspace, edges.byDestination().longest());
-    // One block of channels at a time crowds the caches least; that its filters are made anew costs
-    // less.
-    for (int block = 0; block < blocks; block++) {
+    for (int from = 0; from < blocks; from += BLOCKS_PER_PASS) {
+      int to = Math.min(blocks, from + BLOCKS_PER_PASS);
       for (int chunk = 0; chunk < chunks; chunk++) {
-        sample(edges, features, x, block, block + 1, chunk, samples);
+        sample(edges, features, x, from, to, chunk, samples);
         messages(
             edges,
             edges.byDestination(),
@@ -85,8 +88,8 @@ final class GridConvolution implements ConvolutionScheme {
             scale,
             results,
             sums,
-            block,
-            block + 1,
+            from,
+            to,
             chunk,
             scratch);
       }
