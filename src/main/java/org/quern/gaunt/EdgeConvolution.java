@@ -82,7 +82,7 @@ final class EdgeConvolution implements ConvolutionScheme {
   }
 
   private TileOperand operand(Tensor tensor, LayerWorkspace workspace, Use use) {
-    return new TileOperand(tensor, type, workspace, use, threads);
+    return new TileOperand(tensor, kernels, workspace, use, threads, null);
   }
 
   /** Adds the maps of all edges, or their transposes, times what their other ends hold. */

@@ -22,95 +22,74 @@ final class GridConvolution implements ConvolutionScheme {
   /** Nodes that one thread takes at a time. */
   private static final int GRAIN = 16;
 
+  /** Blocks of channels that share the filters of a pass; more would crowd the caches. */
+  private static final int BLOCKS_PER_PASS = 2;
+
   private final SampleKernels kernels;
   private final DType type;
   private final long row;
   private final int degree2;
-  private final int components1;
-  private final int components3;
   private final int threads;
   private final int chunks;
 
   /** x, y, z of {@link SampleKernels#POINTS} points, chunk after chunk. */
   private final MemorySegment points;
 
-  private final TileTable sampling;
-  private final TileTable gradientSampling;
-  private final TileTable[] projection;
-  private final TileTable[] gradientProjection;
+  private final OrbitTransform features;
+
+  /** With the weights of the rule. */
+  private final OrbitTransform results;
 
   GridConvolution(SampleKernels kernels, int degree1, int degree2, int degree3, int threads) {
     this.kernels = kernels;
     this.type = kernels.type();
     this.row = (long) LANES * type.bytes();
     this.degree2 = degree2;
-    this.components1 = (degree1 + 1) * (degree1 + 1);
-    this.components3 = (degree3 + 1) * (degree3 + 1);
     this.threads = threads;
+    OrbitGrid grid = new OrbitGrid(degree1 + degree2 + degree3);
+    chunks = OrbitTransform.chunks(grid);
     Arena arena = Arena.ofAuto();
-    SphereGrid grid = new SphereGrid(degree1 + degree2 + degree3);
-    chunks = Math.ceilDiv(grid.size(), POINTS);
     points = arena.allocate((long) chunks * 3 * POINTS * type.bytes(), Tensor.ALIGNMENT);
-    for (int point = 0; point < grid.size(); point++) {
-      double[] place = grid.point(point);
-      for (int axis = 0; axis < 3; axis++) {
-        long at = (3L * (point / POINTS) + axis) * POINTS + point % POINTS;
-        TileTable.set(points, type, at, place[axis]);
-      }
-    }
-    double[][] samples1 = padded(grid.values(degree1));
-    double[][] integrals3 =
-        TileTable.transposed(padded(TileTable.transposed(grid.integrals(degree3))));
-    sampling = TileTable.of(arena, type, samples1);
-    gradientSampling = TileTable.of(arena, type, TileTable.transposed(integrals3));
-    projection = byChunk(arena, integrals3);
-    gradientProjection = byChunk(arena, TileTable.transposed(samples1));
-  }
-
-  /** Rows of zeros up to a whole number of chunks. */
-  private double[][] padded(double[][] rows) {
-    double[][] padded = new double[chunks * POINTS][rows[0].length];
-    System.arraycopy(rows, 0, padded, 0, rows.length);
-    return padded;
-  }
-
-  /** The columns of each chunk as a table of their own. */
-  private TileTable[] byChunk(Arena arena, double[][] matrix) {
-    TileTable[] tables = new TileTable[chunks];
     for (int chunk = 0; chunk < chunks; chunk++) {
-      double[][] part = new double[matrix.length][POINTS];
-      for (int i = 0; i < matrix.length; i++) {
-        System.arraycopy(matrix[i], chunk * POINTS, part[i], 0, POINTS);
+      for (int point = 0; point < POINTS; point++) {
+        int orbit = OrbitTransform.orbit(chunk, point);
+        if (orbit < grid.size()) {
+          double[] place = grid.point(orbit, OrbitTransform.image(point));
+          for (int axis = 0; axis < 3; axis++) {
+            long at = (3L * chunk + axis) * POINTS + point;
+            TileTable.set(points, type, at, place[axis]);
+          }
+        }
       }
-      tables[chunk] = TileTable.of(arena, type, part);
     }
-    return tables;
+    features = new OrbitTransform(arena, kernels, grid, degree1, false);
+    results = new OrbitTransform(arena, kernels, grid, degree3, true);
   }
 
   @Override
   public void forward(Edges edges, ConvolutionInputs in, Tensor out, LayerWorkspace workspace) {
     EdgeGeometry geometry = EdgeGeometry.of(in.r(), in.h(), degree2, type, workspace, threads);
-    TileOperand x = operand(in.x(), workspace, Use.X).read();
-    TileOperand scale = in.a() == null ? null : operand(in.a(), workspace, Use.SCALE).read();
-    TileOperand sums = operand(out, workspace, Use.OUT);
+    TileOperand x = operand(in.x(), workspace, Use.X, features.order()).read();
+    TileOperand scale = in.a() == null ? null : operand(in.a(), workspace, Use.SCALE, null).read();
+    TileOperand sums = operand(out, workspace, Use.OUT, results.order());
     int blocks = TileOperand.blocks(Math.toIntExact(out.rowLength()));
-    MemorySegment samples = workspace.get(Use.SAMPLES, nodeBytes(edges));
+    MemorySegment samples =
+        workspace.get(Use.SAMPLES, Math.min(BLOCKS_PER_PASS, blocks) * nodeBytes(edges));
     Scratch scratch = new Scratch(workspace, edges.byDestination().longest());
-    // One block of channels at a time crowds the caches least; that its filters are made anew costs
-    // less.
-    for (int block = 0; block < blocks; block++) {
+    for (int from = 0; from < blocks; from += BLOCKS_PER_PASS) {
+      int to = Math.min(blocks, from + BLOCKS_PER_PASS);
       for (int chunk = 0; chunk < chunks; chunk++) {
-        sample(edges, sampling, components1, x, block, block + 1, chunk, samples);
+        sample(edges, features, x, from, to, chunk, samples);
         messages(
             edges,
             edges.byDestination(),
             geometry,
             samples,
             scale,
-            projection[chunk],
+            results,
             sums,
-            block,
-            block + 1,
+            from,
+            to,
             chunk,
             scratch);
       }
@@ -127,13 +106,17 @@ final class GridConvolution implements ConvolutionScheme {
       LayerWorkspace workspace) {
     EdgeGeometry geometry = EdgeGeometry.of(in.r(), in.h(), degree2, type, workspace, threads);
     int blocks = TileOperand.blocks(Math.toIntExact(g.rowLength()));
-    TileOperand x = operand(in.x(), workspace, Use.X).read();
-    TileOperand upstream = operand(g, workspace, Use.GRADIENT).read();
-    TileOperand scale = in.a() == null ? null : operand(in.a(), workspace, Use.SCALE).read();
+    TileOperand x = operand(in.x(), workspace, Use.X, features.order()).read();
+    TileOperand upstream = operand(g, workspace, Use.GRADIENT, results.order()).read();
+    TileOperand scale = in.a() == null ? null : operand(in.a(), workspace, Use.SCALE, null).read();
     TileOperand gx =
-        gradients.x() == null ? null : operand(gradients.x(), workspace, Use.X_GRADIENT);
+        gradients.x() == null
+            ? null
+            : operand(gradients.x(), workspace, Use.X_GRADIENT, features.order());
     TileOperand gscale =
-        gradients.a() == null ? null : operand(gradients.a(), workspace, Use.SCALE_GRADIENT).zero();
+        gradients.a() == null
+            ? null
+            : operand(gradients.a(), workspace, Use.SCALE_GRADIENT, null).zero();
     boolean byEdge = gradients.r() != null || gradients.h() != null || gscale != null;
     MemorySegment samples = workspace.get(Use.SAMPLES, byEdge ? blocks * nodeBytes(edges) : 0);
     MemorySegment gsamples = workspace.get(Use.GRADIENT_SAMPLES, blocks * nodeBytes(edges));
@@ -144,7 +127,7 @@ final class GridConvolution implements ConvolutionScheme {
         new Scratch(
             workspace, Math.max(edges.bySource().longest(), edges.byDestination().longest()));
     for (int chunk = 0; chunk < chunks; chunk++) {
-      sample(edges, gradientSampling, components3, upstream, 0, blocks, chunk, gsamples);
+      sample(edges, results, upstream, 0, blocks, chunk, gsamples);
       if (gx != null) {
         messages(
             edges,
@@ -152,7 +135,7 @@ final class GridConvolution implements ConvolutionScheme {
             geometry,
             gsamples,
             scale,
-            gradientProjection[chunk],
+            features,
             gx,
             0,
             blocks,
@@ -160,7 +143,7 @@ final class GridConvolution implements ConvolutionScheme {
             scratch);
       }
       if (byEdge) {
-        sample(edges, sampling, components1, x, 0, blocks, chunk, samples);
+        sample(edges, features, x, 0, blocks, chunk, samples);
         contract(edges, geometry, samples, gsamples, scale, gscale, blocks, chunk, turns, scratch);
       }
     }
@@ -173,8 +156,9 @@ final class GridConvolution implements ConvolutionScheme {
     finishEdges(geometry, turns, gradients.r(), gradients.h(), edges.size());
   }
 
-  private TileOperand operand(Tensor tensor, LayerWorkspace workspace, Use use) {
-    return new TileOperand(tensor, type, workspace, use, threads);
+  private TileOperand operand(
+      Tensor tensor, LayerWorkspace workspace, Use use, int @Nullable [] order) {
+    return new TileOperand(tensor, kernels, workspace, use, threads, order);
   }
 
   private long nodeBytes(Edges edges) {
@@ -184,8 +168,7 @@ final class GridConvolution implements ConvolutionScheme {
   /** Samples the blocks [from, to) of all nodes at the points of a chunk. */
   private void sample(
       Edges edges,
-      TileTable table,
-      int components,
+      OrbitTransform transform,
       TileOperand x,
       int from,
       int to,
@@ -199,18 +182,12 @@ final class GridConvolution implements ConvolutionScheme {
           for (int block = from; block < to; block++) {
             TileView view = x.view(block);
             for (long node = first; node < end; node++) {
-              kernels.mix(
-                  table.memory(),
-                  (long) chunk * POINTS * components,
-                  POINTS,
-                  components,
+              transform.sample(
+                  chunk,
                   view.memory(),
                   view.item(node),
-                  view.rowStep(),
                   samples,
-                  ((long) (block - from) * edges.nodes() + node) * POINTS * row,
-                  row,
-                  false);
+                  ((long) (block - from) * edges.nodes() + node) * POINTS);
             }
           }
         });
@@ -223,7 +200,7 @@ final class GridConvolution implements ConvolutionScheme {
       EdgeGeometry geometry,
       MemorySegment samples,
       @Nullable TileOperand scale,
-      TileTable table,
+      OrbitTransform transform,
       TileOperand out,
       int from,
       int to,
@@ -256,18 +233,7 @@ final class GridConvolution implements ConvolutionScheme {
                   own,
                   0);
               TileView view = out.view(block);
-              kernels.mix(
-                  table.memory(),
-                  0,
-                  table.rows(),
-                  POINTS,
-                  own,
-                  0,
-                  row,
-                  view.memory(),
-                  view.item(node),
-                  view.rowStep(),
-                  chunk > 0);
+              transform.project(chunk, own, 0, view.memory(), view.item(node), chunk > 0);
             }
           }
         });

@@ -70,7 +70,7 @@ final class GridProduct implements ProductAlgorithm {
     SphereTransform second = transforms[target == 2 ? 1 : 2];
     first.toGrid(type, x, xAt, xStep, scratch, 0, scratch, 2L * points);
     second.toGrid(type, y, yAt, yStep, scratch, points, scratch, 2L * points);
-    kernels.multiply(points, scratch, 0, scratch, points, scratch, 0, false);
+    kernels.multiply(points, scratch, 0, scratch, points, scratch, 0);
     transforms[target].fromGrid(scratch, 0, type, out, outAt, outStep, scratch, 2L * points);
   }
 }

@@ -128,8 +128,8 @@ public final class ManyBodyProduct {
    */
   public void forward(Tensor x, int[] speciesOf, Tensor w, Tensor out, LayerWorkspace workspace) {
     check(x, speciesOf, w, "out", out);
-    TileOperand in = new TileOperand(x, kernels.type(), workspace, Use.X, threads).read();
-    TileOperand sums = new TileOperand(out, kernels.type(), workspace, Use.OUT, threads);
+    TileOperand in = new TileOperand(x, kernels, workspace, Use.X, threads, null).read();
+    TileOperand sums = new TileOperand(out, kernels, workspace, Use.OUT, threads, null);
     MemorySegment weights = workspace.get(Use.WEIGHT, weightRows() * row);
     transfer(w, weights, true);
     long scratchBytes = 2L * points * row;
@@ -191,11 +191,11 @@ public final class ManyBodyProduct {
     if (gw != null) {
       TileOperand.check("gw", gw, type, w.shape());
     }
-    TileOperand in = new TileOperand(x, kernels.type(), workspace, Use.X, threads).read();
+    TileOperand in = new TileOperand(x, kernels, workspace, Use.X, threads, null).read();
     TileOperand upstream =
-        new TileOperand(g, kernels.type(), workspace, Use.GRADIENT, threads).read();
+        new TileOperand(g, kernels, workspace, Use.GRADIENT, threads, null).read();
     TileOperand gin =
-        gx == null ? null : new TileOperand(gx, kernels.type(), workspace, Use.X_GRADIENT, threads);
+        gx == null ? null : new TileOperand(gx, kernels, workspace, Use.X_GRADIENT, threads, null);
     MemorySegment weights = workspace.get(Use.WEIGHT, weightRows() * row);
     transfer(w, weights, true);
     long batch = x.dim(0);

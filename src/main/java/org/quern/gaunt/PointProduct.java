@@ -103,7 +103,7 @@ final class PointProduct implements ProductAlgorithm {
       MemorySegment scratch) {
     sample(target == 0 ? 1 : 0, x, xAt, xStep, scratch, 0);
     sample(target == 2 ? 1 : 2, y, yAt, yStep, scratch, points);
-    kernels.multiply(points, scratch, 0, scratch, points, scratch, 0, false);
+    kernels.multiply(points, scratch, 0, scratch, points, scratch, 0);
     TileTable table = gathering[target];
     if (type == kernels.type()) {
       kernels.mix(

@@ -18,6 +18,9 @@ interface SampleKernels {
   /** Rows of a matrix whose columns lie together. */
   int BLOCK = 8;
 
+  /** Rows that {@link #unmix} takes. */
+  int FEW = 4;
+
   /** Points of the sphere that one call of the edge kernels takes: two blocks. */
   int POINTS = 16;
 
@@ -53,6 +56,21 @@ interface SampleKernels {
       boolean add);
 
   /**
+   * The transpose of {@link #mix} for a table of {@link #FEW} rows: {@code out[c] = sum_r table[r,
+   * c] in[r]}, or adds that to {@code out[c]}. All rows follow one another.
+   *
+   * @param columns columns of the matrix, rows of {@code out}
+   */
+  void unmix(
+      MemorySegment table,
+      int columns,
+      MemorySegment in,
+      long inRow,
+      MemorySegment out,
+      long outAt,
+      boolean add);
+
+  /**
    * Reads rows of an operand in an order: {@code out[r] = in[order[r]]}.
    *
    * @param from element type of {@code in}; the vector tier takes its own alone
@@ -78,7 +96,15 @@ interface SampleKernels {
       long outAt,
       long outStep);
 
-  /** {@code out[r] = a[r] b[r]}, or adds that to {@code out[r]}. */
+  /**
+   * Sums and differences of four runs of rows p0 to p3, in place: {@code p0 + p1 + p2 + p3}, {@code
+   * p0 + p1 - p2 - p3}, {@code p0 - p1 - p2 + p3}, {@code p0 - p1 + p2 - p3}: a symmetric matrix.
+   *
+   * @param rows rows of a run
+   */
+  void butterfly(int rows, MemorySegment tile, long row);
+
+  /** {@code out[r] = a[r] b[r]}. */
   void multiply(
       int rows,
       MemorySegment a,
@@ -86,8 +112,7 @@ interface SampleKernels {
       MemorySegment b,
       long bRow,
       MemorySegment out,
-      long outRow,
-      boolean add);
+      long outRow);
 
   /**
    * Specification, section 10: {@code out[r] = a[r] d[r] - b[r] c[r]}, where the rows of the pair

@@ -47,6 +47,28 @@ final class ScalarSampleKernels implements SampleKernels {
   }
 
   @Override
+  public void unmix(
+      MemorySegment table,
+      int columns,
+      MemorySegment in,
+      long inRow,
+      MemorySegment out,
+      long outAt,
+      boolean add) {
+    for (int c = 0; c < columns; c++) {
+      long to = outAt + (long) c * LANES * Double.BYTES;
+      for (int lane = 0; lane < LANES; lane++) {
+        double sum = add ? at(out, to, lane) : 0;
+        for (int r = 0; r < FEW; r++) {
+          double factor = table.getAtIndex(JAVA_DOUBLE, TileTable.place(r, c, columns));
+          sum += factor * get(in, inRow + r, lane);
+        }
+        put(out, to, lane, sum);
+      }
+    }
+  }
+
+  @Override
   public void collect(
       int[] order,
       DType from,
@@ -81,6 +103,22 @@ final class ScalarSampleKernels implements SampleKernels {
   }
 
   @Override
+  public void butterfly(int rows, MemorySegment tile, long row) {
+    for (int r = 0; r < rows; r++) {
+      for (int lane = 0; lane < LANES; lane++) {
+        double p0 = get(tile, row + r, lane);
+        double p1 = get(tile, row + rows + r, lane);
+        double p2 = get(tile, row + 2L * rows + r, lane);
+        double p3 = get(tile, row + 3L * rows + r, lane);
+        set(tile, row + r, lane, p0 + p1 + p2 + p3);
+        set(tile, row + rows + r, lane, p0 + p1 - p2 - p3);
+        set(tile, row + 2L * rows + r, lane, p0 - p1 - p2 + p3);
+        set(tile, row + 3L * rows + r, lane, p0 - p1 + p2 - p3);
+      }
+    }
+  }
+
+  @Override
   public void multiply(
       int rows,
       MemorySegment a,
@@ -88,12 +126,10 @@ final class ScalarSampleKernels implements SampleKernels {
       MemorySegment b,
       long bRow,
       MemorySegment out,
-      long outRow,
-      boolean add) {
+      long outRow) {
     for (int r = 0; r < rows; r++) {
       for (int lane = 0; lane < LANES; lane++) {
-        double product = get(a, aRow + r, lane) * get(b, bRow + r, lane);
-        set(out, outRow + r, lane, add ? get(out, outRow + r, lane) + product : product);
+        set(out, outRow + r, lane, get(a, aRow + r, lane) * get(b, bRow + r, lane));
       }
     }
   }

@@ -43,15 +43,6 @@ final class SphereGrid {
     return rule.weight(point / azimuths) * (2 * Math.PI / azimuths);
   }
 
-  /** Unit vector of a point: (x, y, z) with the polar axis y. */
-  double[] point(int point) {
-    int ring = point / azimuths;
-    int turn = point % azimuths;
-    return new double[] {
-      rule.sin(ring) * sine(1, turn), rule.cos(ring), rule.sin(ring) * cosine(1, turn)
-    };
-  }
-
   /** cos(m alpha) at an azimuth. */
   double cosine(int m, int turn) {
     return Math.cos(angle(m, turn));

@@ -122,7 +122,7 @@ public final class SphericalHarmonics {
    * @param workspace scratch memory
    */
   public void values(Tensor vectors, Tensor out, SphereWorkspace workspace) {
-    bind(vectors, vectors, out, workspace, tables.components);
+    bind(vectors, vectors, out, workspace, tables.components, 0);
     run(Operation.VALUES, vectors, vectors, out, workspace);
   }
 
@@ -162,8 +162,8 @@ public final class SphericalHarmonics {
    * @param workspace scratch memory
    */
   public void pullback(Tensor vectors, Tensor gradients, Tensor out, SphereWorkspace workspace) {
-    check("gradients", gradients, vectors, tables.components);
-    bind(vectors, gradients, out, workspace, 3);
+    check("gradients", gradients, vectors, tables.components, 0);
+    bind(vectors, gradients, out, workspace, 3, 0);
     run(Operation.PULLBACK, vectors, gradients, out, workspace);
   }
 
@@ -187,8 +187,8 @@ public final class SphericalHarmonics {
    */
   public void pushforward(
       Tensor vectors, Tensor directions, Tensor out, SphereWorkspace workspace) {
-    check("directions", directions, vectors, 3);
-    bind(vectors, directions, out, workspace, tables.components);
+    check("directions", directions, vectors, 3, 0);
+    bind(vectors, directions, out, workspace, tables.components, 0);
     run(Operation.PUSHFORWARD, vectors, directions, out, workspace);
   }
 
@@ -201,15 +201,15 @@ public final class SphericalHarmonics {
   }
 
   private void bind(
-      Tensor vectors, Tensor other, Tensor out, SphereWorkspace workspace, long... perVector) {
+      Tensor vectors, Tensor other, Tensor out, SphereWorkspace workspace, int columns, int axes) {
     if (vectors.type() != DType.F32 && vectors.type() != DType.F64) {
       throw new IllegalArgumentException("vectors: expected F32 or F64, got " + vectors);
     }
     if (vectors.rank() != 2 || vectors.dim(1) != 3) {
       throw new IllegalArgumentException("vectors: expected a shape [N, 3], got " + vectors);
     }
-    check("out", out, vectors, perVector);
-    if (perVector.length > 1 && !out.isContiguous()) {
+    check("out", out, vectors, columns, axes);
+    if (axes > 0 && !out.isContiguous()) {
       throw new IllegalArgumentException("out: expected a contiguous tensor, got " + out);
     }
     SphereOperands o = workspace.operands;
@@ -221,16 +221,19 @@ public final class SphericalHarmonics {
     o.other = other.hostMemory();
     o.otherStride = other.rowStride() * bytes;
     o.out = out.hostMemory();
-    o.outStride = out.rowStride() * bytes * (perVector.length > 1 ? perVector[0] : 1);
+    o.outStride = out.rowStride() * bytes * (axes > 0 ? columns : 1);
     workspace.reserve(threads, kernels.scratchBytes(tables));
   }
 
-  private static void check(String name, Tensor tensor, Tensor vectors, long... perVector) {
-    boolean fits = tensor.rank() == 1 + perVector.length && tensor.dim(0) == vectors.dim(0);
-    for (int i = 0; fits && i < perVector.length; i++) {
-      fits = tensor.dim(1 + i) == perVector[i];
-    }
-    if (!fits || tensor.type() != vectors.type()) {
+  /** Checks for a shape [N, columns], or [N, columns, axes] where there are axes. */
+  private static void check(String name, Tensor tensor, Tensor vectors, int columns, int axes) {
+    boolean fits =
+        tensor.type() == vectors.type()
+            && tensor.rank() == (axes > 0 ? 3 : 2)
+            && tensor.dim(0) == vectors.dim(0)
+            && tensor.dim(1) == columns
+            && (axes == 0 || tensor.dim(2) == axes);
+    if (!fits) {
       throw new IllegalArgumentException(
           name
               + ": expected "
@@ -238,7 +241,8 @@ public final class SphericalHarmonics {
               + "["
               + vectors.dim(0)
               + ", "
-              + String.join(", ", Arrays.stream(perVector).mapToObj(Long::toString).toList())
+              + columns
+              + (axes > 0 ? ", " + axes : "")
               + "], got "
               + tensor);
     }

@@ -236,6 +236,41 @@ final class VectorSampleKernels implements SampleKernels {
   }
 
   @Override
+  public void unmix(
+      MemorySegment tableIn,
+      int columns,
+      MemorySegment xIn,
+      long inRow,
+      MemorySegment outIn,
+      long outAt,
+      boolean add) {
+    MemorySegment table = NativeViews.base(tableIn);
+    MemorySegment in = NativeViews.base(xIn);
+    MemorySegment out = NativeViews.base(outIn);
+    long tableFrom = elements(tableIn, 0, (long) BLOCK * columns);
+    long from = rows(xIn, inRow, FEW);
+    long to = NativeViews.at(outIn, outAt, span(columns, ROW));
+    for (int lane = 0; lane < ROW; lane += VECTOR) {
+      FloatVector x0 = load(in, from + lane);
+      FloatVector x1 = load(in, from + ROW + lane);
+      FloatVector x2 = load(in, from + 2 * ROW + lane);
+      FloatVector x3 = load(in, from + 3 * ROW + lane);
+      for (int c = 0, count = Math.min(columns, MOST); c < count; c++) {
+        long t = tableFrom + (long) c * TABLE_STEP;
+        long at = to + (long) c * ROW + lane;
+        FloatVector sum = x0.mul(spread(table, t));
+        sum = x1.fma(spread(table, t + 4), sum);
+        sum = x2.fma(spread(table, t + 8), sum);
+        sum = x3.fma(spread(table, t + 12), sum);
+        if (add) {
+          sum = sum.add(load(out, at));
+        }
+        sum.intoMemorySegment(out, at, LE);
+      }
+    }
+  }
+
+  @Override
   public void collect(
       int[] order,
       DType from,
@@ -283,6 +318,27 @@ final class VectorSampleKernels implements SampleKernels {
   }
 
   @Override
+  public void butterfly(int rows, MemorySegment tileIn, long row) {
+    MemorySegment tile = NativeViews.base(tileIn);
+    long run = (long) rows * ROW;
+    long from = rows(tileIn, row, 4L * rows);
+    for (long at = from; at < from + run; at += VECTOR) {
+      FloatVector p0 = load(tile, at);
+      FloatVector p1 = load(tile, at + run);
+      FloatVector p2 = load(tile, at + 2 * run);
+      FloatVector p3 = load(tile, at + 3 * run);
+      FloatVector near = p0.add(p1);
+      FloatVector far = p2.add(p3);
+      FloatVector nearOff = p0.sub(p1);
+      FloatVector farOff = p2.sub(p3);
+      near.add(far).intoMemorySegment(tile, at, LE);
+      near.sub(far).intoMemorySegment(tile, at + run, LE);
+      nearOff.sub(farOff).intoMemorySegment(tile, at + 2 * run, LE);
+      nearOff.add(farOff).intoMemorySegment(tile, at + 3 * run, LE);
+    }
+  }
+
+  @Override
   public void multiply(
       int rows,
       MemorySegment aIn,
@@ -290,8 +346,7 @@ final class VectorSampleKernels implements SampleKernels {
       MemorySegment bIn,
       long bRow,
       MemorySegment outIn,
-      long outRow,
-      boolean add) {
+      long outRow) {
     MemorySegment a = NativeViews.base(aIn);
     MemorySegment b = NativeViews.base(bIn);
     MemorySegment out = NativeViews.base(outIn);
@@ -301,11 +356,7 @@ final class VectorSampleKernels implements SampleKernels {
     int steps = Math.min(rows, MOST) * (LANES / S.length());
     for (int i = 0; i < steps; i++) {
       long at = (long) i * VECTOR;
-      FloatVector product = load(a, aAt + at).mul(load(b, bAt + at));
-      if (add) {
-        product = product.add(load(out, outAt + at));
-      }
-      product.intoMemorySegment(out, outAt + at, LE);
+      load(a, aAt + at).mul(load(b, bAt + at)).intoMemorySegment(out, outAt + at, LE);
     }
   }
 

@@ -127,7 +127,7 @@ final class VectorSphericalHarmonicsKernels implements SphericalHarmonicsKernels
       if (zeros < 0) {
         return row - 1 - zeros;
       }
-      read(o.other, o.type, row * o.otherStride, o.otherStride, count, 3, THREE, scratch);
+      readVectors(o.other, o.type, row * o.otherStride, o.otherStride, count, THREE, scratch);
       push(tables, scratch);
       write(o, row, count, tables.components, COMPONENTS, scratch);
       blank(o, row, zeros, tables.components, 0);
@@ -142,11 +142,11 @@ final class VectorSphericalHarmonicsKernels implements SphericalHarmonicsKernels
    *     first bad vector
    */
   private static long directions(SphereOperands o, long row, int count, MemorySegment scratch) {
-    read(o.vectors, o.type, row * o.vectorStride, o.vectorStride, count, 3, X, scratch);
+    readVectors(o.vectors, o.type, row * o.vectorStride, o.vectorStride, count, X, scratch);
     if (normalize(scratch)) {
       return 0;
     }
-    read(o.vectors, o.type, row * o.vectorStride, o.vectorStride, count, 3, X, scratch);
+    readVectors(o.vectors, o.type, row * o.vectorStride, o.vectorStride, count, X, scratch);
     long zeros = 0;
     for (int lane = 0; lane < LANES; lane++) {
       long at = (long) lane * Double.BYTES;
@@ -409,6 +409,32 @@ final class VectorSphericalHarmonicsKernels implements SphericalHarmonicsKernels
     fx.sub(x.mul(radial)).mul(inverse).intoMemorySegment(scratch, at + THREE, ORDER);
     fy.sub(y.mul(radial)).mul(inverse).intoMemorySegment(scratch, at + THREE + Y, ORDER);
     fz.sub(z.mul(radial)).mul(inverse).intoMemorySegment(scratch, at + THREE + Z, ORDER);
+  }
+
+  /** Reads vectors into lanes; spare lanes repeat the last one. */
+  private static void readVectors(
+      MemorySegment operand,
+      DType type,
+      long offset,
+      long stride,
+      int count,
+      long rows,
+      MemorySegment scratch) {
+    MemorySegment from = NativeViews.base(operand);
+    MemorySegment to = NativeViews.base(scratch);
+    long target = NativeViews.at(scratch, rows, 3L * ROW);
+    long line = NativeViews.at(operand, offset, (count - 1) * stride + 3L * type.bytes());
+    for (int lane = 0; lane < LANES; lane++) {
+      boolean single = type == DType.F32;
+      double x = single ? from.get(FLOAT, line) : from.get(DOUBLE, line);
+      double y = single ? from.get(FLOAT, line + 4) : from.get(DOUBLE, line + 8);
+      double z = single ? from.get(FLOAT, line + 8) : from.get(DOUBLE, line + 16);
+      to.set(DOUBLE, target + X, x);
+      to.set(DOUBLE, target + Y, y);
+      to.set(DOUBLE, target + Z, z);
+      target += Double.BYTES;
+      line += lane < count - 1 ? stride : 0;
+    }
   }
 
   /** Reads rows of an operand into lanes; spare lanes repeat the last row. */

@@ -13,9 +13,10 @@ import org.quern.tensor.Tensor;
  * <p>By recurrence over the degree. The gradient of a solid harmonic r<sup>l</sup>Y(l,m) is a
  * combination of solid harmonics of degree l-1, dR(l,m)/dx[a] = sum over m' of A(m; m', a)
  * R(l-1,m') with at most five entries per row (Varshalovich, Moskalev, Khersonskii, "Quantum Theory
- * of Angular Momentum", section 5.8), and A is an isometry up to the factor l(2l+1), so that
+ * of Angular Momentum", section 5.8), and A is an isometry up to the factor l(2l+1), so that with
+ * its transpose A'
  *
- * <pre>D<sup>l</sup> = A (D<sup>l-1</sup> x R) A<sup>T</sup> / (l (2l+1))</pre>
+ * <pre>D(l) = A (D(l-1) x R) A' / (l (2l+1))</pre>
  *
  * <p>Errors of a degree pass on to the next without growth, and add up to some units in the last
  * place of 1 at degree {@link #MAX_DEGREE}.

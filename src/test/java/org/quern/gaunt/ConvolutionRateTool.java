@@ -25,8 +25,29 @@ public final class ConvolutionRateTool {
   /** Runs it. */
   public static void main(String[] args) {
     int degree = Integer.parseInt(args[0]);
+    peak();
     for (int i = 1; i < args.length; i++) {
       measure(degree, (int) Double.parseDouble(args[i]));
+    }
+  }
+
+  /** The rate of multiply-adds that the same kernels reach out of the first-level cache. */
+  private static void peak() {
+    SampleKernels kernels = new VectorSampleKernels();
+    try (Arena arena = Arena.ofShared()) {
+      double[][] matrix = new double[64][48];
+      TileTable table = TileTable.of(arena, DType.F32, matrix);
+      Tensor in = Tensor.allocate(arena, DType.F32, 48, 16);
+      Tensor out = Tensor.allocate(arena, DType.F32, 64, 16);
+      double least = Double.POSITIVE_INFINITY;
+      for (int i = 0; i < 3000; i++) {
+        long start = System.nanoTime();
+        for (int j = 0; j < 50; j++) {
+          kernels.mix(table.memory(), 0, 64, 48, in.memory(), 0, 64, out.memory(), 0, 64, false);
+        }
+        least = Math.min(least, System.nanoTime() - start);
+      }
+      System.out.printf(Locale.ROOT, "%.1f multiply-adds per ns%n", 50.0 * 64 * 48 * 16 / least);
     }
   }
 
@@ -120,7 +141,7 @@ public final class ConvolutionRateTool {
 
   private static double least(int edges, Runnable work) {
     double least = Double.POSITIVE_INFINITY;
-    int repeats = Math.max(3, Math.min(400, 2_000_000 / Math.max(1, edges)));
+    int repeats = Math.max(3, Math.min(400, 1_000_000 / Math.max(1, edges)));
     for (int i = 0; i < repeats; i++) {
       long start = CLOCK.getCurrentThreadCpuTime();
       work.run();
