@@ -285,7 +285,7 @@ final class VectorHybridWriter {
     long first = grid(role) + plan.equator * nodeBytes(role);
     if (unrolls(pairs, cost)) {
       for (int p = 0; p < pairs; p++) {
-        body.accept(new Place(GRID_AT, first + 2 * p * nodeBytes(role), -1, p));
+        body.accept(new Place(GRID_AT, first + 2L * p * nodeBytes(role), -1, p));
       }
       return;
     }
@@ -483,8 +483,8 @@ final class VectorHybridWriter {
   }
 
   /** Terms at a node of a segment, by order of the amplitudes of a role. */
-  private TreeMap<Integer, List<Term>> terms(int role, Segment segment) {
-    TreeMap<Integer, List<Term>> terms = new TreeMap<>();
+  private Map<Integer, List<Term>> terms(int role, Segment segment) {
+    Map<Integer, List<Term>> terms = new TreeMap<>();
     if (role != HybridPlan.PROJECTED) {
       // Also what no term reaches is read later, and must be zero.
       for (int m = 0; m <= plan.form.degree(role); m++) {
