@@ -115,7 +115,8 @@ class GauntProductContractTest {
 
     double get(Tensor tensor, int row, int l, int i, int c) {
       if (layout == Layout.MUL_IR) {
-        return tensor.getDouble(row, (long) l * l * channels + c * (2L * l + 1) + i - l * l);
+        return tensor.getDouble(
+            row, ((long) l * l) * channels + c * (2L * l + 1) + i - (long) l * l);
       }
       return tensor.rank() == 2 ? tensor.getDouble(row, i) : tensor.getDouble(row, i, c);
     }
