@@ -324,7 +324,7 @@ class LowRankContractTest {
   void vectorsOfAnyLengthAreTaken(Tier tier) {
     int d = 12;
     for (double gamma : new double[] {0.5, 0.95, 1}) {
-      for (float scale : new float[] {0, 1e-44f, 1e-38f, 1e-19f, 1, 1e15f, 1e19f, 2e38f}) {
+      for (float scale : new float[] {0, 9.8E-45f, 1e-38f, 1e-19f, 1, 1e15f, 1e19f, 2e38f}) {
         SplittableRandom random = new SplittableRandom(11);
         try (Arena arena = Arena.ofConfined()) {
           InverseFactor factor = factor(arena, d, 16, 0, gamma, tier);

@@ -29,24 +29,26 @@ final class PreconditionAllocations {
 
   private PreconditionAllocations() {}
 
-  /** Prints the least of many rounds: interpreted Vector API code allocates. */
+  /**
+   * Prints the least of many rounds: interpreted Vector API code allocates.
+   *
+   * @param args none; the property {@code storage} names one of {@link #STORAGES}
+   */
   public static void main(String[] args) {
     ThreadMXBean threads = (ThreadMXBean) ManagementFactory.getThreadMXBean();
-    STORAGES.forEach((name, storage) -> {
-      try (Arena arena = Arena.ofConfined()) {
-        Step step = new Step(arena, storage);
-        long least = Long.MAX_VALUE;
-        for (long end = System.nanoTime() + 12_000_000_000L;
-            least >= CALLS && System.nanoTime() < end; ) {
-          long before = threads.getCurrentThreadAllocatedBytes();
-          for (int call = 0; call < CALLS; call++) {
-            step.run(call);
-          }
-          least = Math.min(least, threads.getCurrentThreadAllocatedBytes() - before);
+    try (Arena arena = Arena.ofConfined()) {
+      Step step = new Step(arena, STORAGES.get(System.getProperty("storage")));
+      long least = Long.MAX_VALUE;
+      for (long end = System.nanoTime() + 40_000_000_000L;
+          least >= CALLS && System.nanoTime() < end; ) {
+        long before = threads.getCurrentThreadAllocatedBytes();
+        for (int call = 0; call < CALLS; call++) {
+          step.run(call);
         }
-        System.out.println(name + "=" + least / CALLS);
+        least = Math.min(least, threads.getCurrentThreadAllocatedBytes() - before);
       }
-    });
+      System.out.println("bytes=" + least / CALLS);
+    }
   }
 
   private static final class Step {

@@ -61,8 +61,8 @@ class PreconditionContractTest {
     Gradient(Arena arena, Shape shape, double[] g, int gap) {
       this.shape = shape;
       int columns = shape.bias ? shape.i - 1 : shape.i;
-      stride = columns + gap;
-      memory = arena.allocate(4 * shape.o * stride, 4);
+      stride = (long) columns + gap;
+      memory = arena.allocate(4L * shape.o * stride, 4);
       for (long j = 0; j < shape.o * stride; j++) {
         memory.setAtIndex(ValueLayout.JAVA_FLOAT, j, GUARD);
       }
