@@ -587,15 +587,27 @@ final class VectorHybridWriter {
     return role == 2 ? 1 : 2;
   }
 
-  private static int cost(int role, List<Sums> orders) {
+  /** True where the amplitudes of both factors stay in registers from one order to the next. */
+  private boolean holds(int role) {
+    return plan.slots(first(role)) + plan.slots(second(role)) <= AMPLITUDES;
+  }
+
+  private int cost(int role, List<Sums> orders) {
+    if (holds(role)) {
+      return costAtOnce(role, orders);
+    }
+    return orders.stream().mapToInt(sums -> costAtOnce(role, List.of(sums))).sum();
+  }
+
+  private static int costAtOnce(int role, List<Sums> orders) {
     int cost = 0;
-    for (int input : new int[] {first(role), second(role)}) {
+    for (int factor : new int[] {first(role), second(role)}) {
       cost +=
           VectorCode.MEMORY
               * (int)
                   orders.stream()
-                      .flatMap(o -> o.terms.stream())
-                      .mapToInt(t -> t.slot(input))
+                      .flatMap(sums -> sums.terms.stream())
+                      .mapToInt(term -> term.slot(factor))
                       .distinct()
                       .count();
     }
@@ -623,7 +635,7 @@ final class VectorHybridWriter {
 
   private void products(VectorCode code, int role, List<Sums> orders, int from, int to) {
     int[] at = {code.number(), code.number(), code.number()};
-    boolean hold = inputs(role) <= AMPLITUDES;
+    boolean hold = holds(role);
     code.loop(
         from,
         to,
@@ -640,10 +652,6 @@ final class VectorHybridWriter {
             sums(code, role, at, sums, loaded);
           }
         });
-  }
-
-  private int inputs(int role) {
-    return plan.slots(first(role)) + plan.slots(second(role));
   }
 
   private void sums(VectorCode code, int role, int[] at, Sums sums, int[][] loaded) {

@@ -294,6 +294,78 @@ class GauntProductContractTest {
 
   @ParameterizedTest
   @MethodSource("tiers")
+  void highDegreesMultiplyPointByPointToRoundingError(Tier tier) {
+    for (int degree : new int[] {5, 10, 16}) {
+      try (Arena arena = Arena.ofConfined();
+          GauntWorkspace workspace = new GauntWorkspace()) {
+        int[] d = {degree, degree, 2 * degree};
+        Case exact = new Case(arena, d, 1, 2, DType.F64, Layout.IR_MUL, degree);
+        Case single = new Case(arena, d, 1, 2, DType.F32, Layout.IR_MUL, degree);
+        for (int i = 0; i < 3; i++) {
+          for (long k = 0; k < exact.x[i].dim(1); k++) {
+            for (int c = 0; c < 2; c++) {
+              exact.x[i].setDouble(single.x[i].getDouble(0, k, c), 0, k, c);
+            }
+          }
+        }
+        GauntProduct.Builder builder = GauntProduct.builder(d[0], d[1], d[2]).tier(tier);
+        Tensor[] doubles = results(exact, builder.type(DType.F64).build(), workspace);
+        Tensor[] floats = results(single, builder.type(DType.F32).build(), workspace);
+        for (int i = 0; i < 3; i++) {
+          double error = 0;
+          double size = 0;
+          for (long k = 0; k < doubles[i].dim(1); k++) {
+            for (int c = 0; c < 2; c++) {
+              double expected = doubles[i].getDouble(0, k, c);
+              error += Math.pow(floats[i].getDouble(0, k, c) - expected, 2);
+              size += expected * expected;
+            }
+          }
+          double relative = Math.sqrt(error / size);
+          double bound = degree <= 10 ? 5e-7 : 1e-6;
+          assertTrue(
+              relative <= bound, tier + " degree " + degree + " result " + i + ": " + relative);
+        }
+        Tensor direction = Tensor.copyOf(arena, new double[] {0.3, -0.5, 0.7}, 1, 3);
+        Tensor harmonics = Tensor.allocate(arena, DType.F64, 1, doubles[2].dim(1));
+        SphericalHarmonics.builder(2 * degree).build().values(direction, harmonics);
+        for (int c = 0; c < 2; c++) {
+          double product = at(exact.x[0], harmonics, c) * at(exact.x[1], harmonics, c);
+          assertEquals(product, at(doubles[2], harmonics, c), 1e-12, tier + " degree " + degree);
+        }
+        // <Gaunt(x1, x2), g> is the same form in any of the three.
+        double form = SphereFunctions.dot(doubles[2], exact.x[2]);
+        assertEquals(form, SphereFunctions.dot(doubles[0], exact.x[0]), 1e-12 * Math.abs(form));
+        assertEquals(form, SphereFunctions.dot(doubles[1], exact.x[1]), 1e-12 * Math.abs(form));
+      }
+    }
+  }
+
+  /** The gradients by the inputs, and the product. */
+  private static Tensor[] results(Case c, GauntProduct product, GauntWorkspace workspace) {
+    Tensor[] results = {c.coefficients(0), c.coefficients(1), c.coefficients(2)};
+    product.multiply(c.x[0], c.x[1], ProductWeights.NONE, results[2], workspace);
+    product.gradients(
+        c.x[0],
+        c.x[1],
+        ProductWeights.NONE,
+        c.x[2],
+        ProductGradients.ofInputs(results[0], results[1]),
+        workspace);
+    return results;
+  }
+
+  /** The value of a function in the direction of some harmonics. */
+  private static double at(Tensor x, Tensor harmonics, int channel) {
+    double sum = 0;
+    for (long k = 0; k < x.dim(1); k++) {
+      sum += x.getDouble(0, k, channel) * harmonics.getDouble(0, k);
+    }
+    return sum;
+  }
+
+  @ParameterizedTest
+  @MethodSource("tiers")
   void oneFunctionServesAllChannels(Tier tier) {
     for (DType type : TYPES) {
       int w = lanes(tier, type);
