@@ -61,7 +61,12 @@ record EdgeGeometry(MemorySegment directions, MemorySegment coefficients, Memory
     return factors;
   }
 
-  private void place(Tensor r, long edge, int degree, DType type) {
+  /**
+   * The largest component of an edge vector.
+   *
+   * @throws IllegalArgumentException as {@link #of}
+   */
+  static double largest(Tensor r, long edge, int degree) {
     long at = edge * r.rowStride();
     double x = TileTable.get(r.memory(), r.type(), at);
     double y = TileTable.get(r.memory(), r.type(), at + 1);
@@ -78,6 +83,15 @@ record EdgeGeometry(MemorySegment directions, MemorySegment coefficients, Memory
               + ", got zero at edge "
               + edge);
     }
+    return largest;
+  }
+
+  private void place(Tensor r, long edge, int degree, DType type) {
+    double largest = largest(r, edge, degree);
+    long at = edge * r.rowStride();
+    double x = TileTable.get(r.memory(), r.type(), at);
+    double y = TileTable.get(r.memory(), r.type(), at + 1);
+    double z = TileTable.get(r.memory(), r.type(), at + 2);
     double scaled = 0;
     if (largest > 0) {
       // A power of two costs no rounding and keeps the squares in range.

@@ -127,7 +127,12 @@ public final class GauntConvolution {
   public void forward(Edges edges, ConvolutionInputs in, Tensor out, LayerWorkspace workspace) {
     check(edges, in);
     TileOperand.check("out", out, type, edges.nodes(), components(degree3), channels);
-    scheme.forward(edges, in, out, workspace);
+    if (perChannel(in)) {
+      RadialChannels channels = new RadialChannels(edges, in, workspace);
+      scheme.forward(channels.edges(), channels.inputs(), out, workspace);
+    } else {
+      scheme.forward(edges, in, out, workspace);
+    }
   }
 
   /**
@@ -149,22 +154,46 @@ public final class GauntConvolution {
       LayerWorkspace workspace) {
     check(edges, in);
     TileOperand.check("g", g, type, edges.nodes(), components(degree3), channels);
-    check("gradients.x", gradients.x(), edges.nodes(), components(degree1), channels);
-    check("gradients.r", gradients.r(), edges.size(), 3);
-    check("gradients.h", gradients.h(), edges.size(), degree2 + 1);
-    check("gradients.a", gradients.a(), edges.size(), channels);
-    if (gradients.a() != null && in.a() == null) {
-      throw new IllegalArgumentException(
-          "gradients.a: expected none, as there are no scales, got " + gradients.a());
+    check("gradients", edges, in, gradients);
+    if (perChannel(in)) {
+      RadialChannels channels = new RadialChannels(edges, in, workspace);
+      ConvolutionGradients targets = channels.targets(gradients, workspace);
+      scheme.backward(channels.edges(), channels.inputs(), g, targets, workspace);
+      channels.finish(targets, gradients);
+    } else {
+      scheme.backward(edges, in, g, gradients, workspace);
     }
-    scheme.backward(edges, in, g, gradients, workspace);
+  }
+
+  /** Whether each channel has radial values of its own. */
+  private static boolean perChannel(ConvolutionInputs in) {
+    return in.h().rank() == 3;
   }
 
   private void check(Edges edges, ConvolutionInputs in) {
     TileOperand.check("x", in.x(), type, edges.nodes(), components(degree1), channels);
     TileOperand.check("r", in.r(), type, edges.size(), 3);
-    TileOperand.check("h", in.h(), type, edges.size(), degree2 + 1);
-    check("a", in.a(), edges.size(), channels);
+    if (perChannel(in)) {
+      TileOperand.check("h", in.h(), type, edges.size(), degree2 + 1, channels);
+      if (in.a() != null) {
+        throw new IllegalArgumentException(
+            "a: expected none, as each channel has radial values of its own, got " + in.a());
+      }
+    } else {
+      TileOperand.check("h", in.h(), type, edges.size(), degree2 + 1);
+      check("a", in.a(), edges.size(), channels);
+    }
+  }
+
+  private void check(String name, Edges edges, ConvolutionInputs in, ConvolutionGradients of) {
+    check(name + ".x", of.x(), edges.nodes(), components(degree1), channels);
+    check(name + ".r", of.r(), edges.size(), 3);
+    check(name + ".h", of.h(), in.h().shape());
+    check(name + ".a", of.a(), edges.size(), channels);
+    if (of.a() != null && in.a() == null) {
+      throw new IllegalArgumentException(
+          name + ".a: expected none, as there are no scales, got " + of.a());
+    }
   }
 
   private void check(String name, @Nullable Tensor tensor, long... shape) {

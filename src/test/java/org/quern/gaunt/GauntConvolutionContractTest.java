@@ -51,6 +51,16 @@ class GauntConvolutionContractTest {
                 .flatMap(type -> Stream.of(Form.values()).map(form -> new Kind(form, tier, type))));
   }
 
+  /** What belongs to the channels of an edge. */
+  private enum Radial {
+    /** Nothing. */
+    SHARED,
+    /** Scales. */
+    SCALED,
+    /** Radial values. */
+    OWN
+  }
+
   /** A random graph with what belongs to it. */
   private static final class Problem {
     final int[] degrees;
@@ -69,7 +79,7 @@ class GauntConvolutionContractTest {
         int nodes,
         int count,
         int channels,
-        boolean scaled) {
+        Radial radial) {
       Philox random = new Philox(seed, 0);
       this.degrees = degrees;
       source = new int[count];
@@ -83,8 +93,12 @@ class GauntConvolutionContractTest {
           new ConvolutionInputs(
               SphereFunctions.normal(arena, type, random, nodes, n(degrees[0]), channels),
               SphereFunctions.normal(arena, type, random, count, 3),
-              SphereFunctions.normal(arena, type, random, count, degrees[1] + 1),
-              scaled ? SphereFunctions.normal(arena, type, random, count, channels) : null);
+              radial == Radial.OWN
+                  ? SphereFunctions.normal(arena, type, random, count, degrees[1] + 1, channels)
+                  : SphereFunctions.normal(arena, type, random, count, degrees[1] + 1),
+              radial == Radial.SCALED
+                  ? SphereFunctions.normal(arena, type, random, count, channels)
+                  : null);
       out = SphereFunctions.normal(arena, type, random, nodes, n(degrees[2]), channels);
       g = SphereFunctions.normal(arena, type, random, nodes, n(degrees[2]), channels);
       edges = Edges.of(nodes, source, destination);
@@ -108,12 +122,13 @@ class GauntConvolutionContractTest {
   void agreesWithTheFormula(Kind kind) {
     long seed = 0;
     try (LayerWorkspace workspace = new LayerWorkspace()) {
-      for (int[] degrees : DEGREES) {
+      for (int i = 0; i < 3 * DEGREES.length; i++) {
+        int[] degrees = DEGREES[i % DEGREES.length];
         int channels = CHANNELS[(int) (seed % CHANNELS.length)];
         int count = seed == 0 ? 1 : 23;
+        Radial radial = Radial.values()[i / DEGREES.length];
         try (Arena arena = Arena.ofShared()) {
-          Problem p =
-              new Problem(arena, seed, kind.type, degrees, 5, count, channels, seed % 2 == 0);
+          Problem p = new Problem(arena, seed, kind.type, degrees, 5, count, channels, radial);
           kind.plan(degrees, channels, 1).forward(p.edges, p.in, p.out, workspace);
           double distance = SphereFunctions.distance(p.out, p.expected());
           assertTrue(distance <= kind.tolerance(), kind + " seed " + seed + ": " + distance);
@@ -126,11 +141,17 @@ class GauntConvolutionContractTest {
   @ParameterizedTest
   @MethodSource("kinds")
   void gradientsAreThoseOfTheSum(Kind kind) {
+    for (Radial radial : Radial.values()) {
+      gradientsAreThoseOfTheSum(kind, radial);
+    }
+  }
+
+  private static void gradientsAreThoseOfTheSum(Kind kind, Radial radial) {
     int[] degrees = {2, 3, 2};
     int channels = 18;
     try (Arena arena = Arena.ofShared();
         LayerWorkspace workspace = new LayerWorkspace()) {
-      Problem p = new Problem(arena, 11, kind.type, degrees, 4, 13, channels, true);
+      Problem p = new Problem(arena, 11, kind.type, degrees, 4, 13, channels, radial);
       GauntConvolution plan = kind.plan(degrees, channels, 1);
       ConvolutionGradients gradients =
           new ConvolutionGradients(
@@ -143,7 +164,7 @@ class GauntConvolutionContractTest {
       Philox random = new Philox(12, 0);
       Tensor[] inputs = {p.in.x(), p.in.r(), p.in.h(), p.in.a()};
       Tensor[] results = {gradients.x(), gradients.r(), gradients.h(), gradients.a()};
-      for (int which = 0; which < 4; which++) {
+      for (int which = 0; which < (p.in.a() == null ? 3 : 4); which++) {
         Tensor direction = SphereFunctions.normal(arena, DType.F64, random, inputs[which].shape());
         double step = 1e-5;
         double slope =
@@ -163,7 +184,7 @@ class GauntConvolutionContractTest {
   private static double moved(Arena arena, Problem p, int which, Tensor direction, double step) {
     Tensor[] inputs = new Tensor[4];
     Tensor[] old = {p.in.x(), p.in.r(), p.in.h(), p.in.a()};
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < (p.in.a() == null ? 3 : 4); i++) {
       double[] values = old[i].toDoubleArray();
       if (i == which) {
         double[] along = direction.toDoubleArray();
@@ -194,7 +215,7 @@ class GauntConvolutionContractTest {
     int channels = 16;
     try (Arena arena = Arena.ofShared();
         LayerWorkspace workspace = new LayerWorkspace()) {
-      Problem p = new Problem(arena, 21, kind.type, degrees, 4, 12, channels, false);
+      Problem p = new Problem(arena, 21, kind.type, degrees, 4, 12, channels, Radial.SHARED);
       GauntConvolution plan = kind.plan(degrees, channels, 1);
       plan.forward(p.edges, p.in, p.out, workspace);
       double[] rotation = SphereFunctions.inverted(SphereFunctions.rotation(new Philox(22, 0)));
@@ -218,7 +239,7 @@ class GauntConvolutionContractTest {
     int channels = 20;
     try (Arena arena = Arena.ofShared();
         LayerWorkspace workspace = new LayerWorkspace()) {
-      Problem p = new Problem(arena, 31, kind.type, degrees, 70, 300, channels, true);
+      Problem p = new Problem(arena, 31, kind.type, degrees, 70, 300, channels, Radial.SCALED);
       MemorySegment[] first = new MemorySegment[5];
       for (int threads = 1; threads <= 3; threads++) {
         GauntConvolution plan = kind.plan(degrees, channels, threads);
@@ -250,13 +271,13 @@ class GauntConvolutionContractTest {
     int channels = 16;
     try (Arena arena = Arena.ofShared();
         LayerWorkspace workspace = new LayerWorkspace()) {
-      Problem none = new Problem(arena, 41, kind.type, degrees, 3, 0, channels, true);
+      Problem none = new Problem(arena, 41, kind.type, degrees, 3, 0, channels, Radial.SCALED);
       kind.plan(degrees, channels, 1).forward(none.edges, none.in, none.out, workspace);
       assertArrayEquals(new double[3 * 4 * channels], none.out.toDoubleArray());
-      Problem empty = new Problem(arena, 42, kind.type, degrees, 0, 0, channels, false);
+      Problem empty = new Problem(arena, 42, kind.type, degrees, 0, 0, channels, Radial.SHARED);
       kind.plan(degrees, channels, 1).forward(empty.edges, empty.in, empty.out, workspace);
 
-      Problem p = new Problem(arena, 43, kind.type, degrees, 3, 7, channels, true);
+      Problem p = new Problem(arena, 43, kind.type, degrees, 3, 7, channels, Radial.SCALED);
       ConvolutionInputs gaps =
           new ConvolutionInputs(
               gaps(arena, p.in.x()),
@@ -415,7 +436,7 @@ class GauntConvolutionContractTest {
       assertSays("type", "I32", () -> GauntConvolution.builder(1, 1, 1).type(DType.I32));
 
       int[] degrees = {1, 1, 1};
-      Problem p = new Problem(arena, 61, DType.F64, degrees, 3, 4, 2, false);
+      Problem p = new Problem(arena, 61, DType.F64, degrees, 3, 4, 2, Radial.SHARED);
       for (Form form : Form.values()) {
         GauntConvolution plan =
             GauntConvolution.builder(1, 1, 1).channels(2).type(DType.F64).form(form).build();
@@ -441,6 +462,15 @@ class GauntConvolutionContractTest {
         ConvolutionInputs wrong =
             new ConvolutionInputs(
                 p.in.x(), p.in.r(), Tensor.allocate(arena, DType.F64, 4, 3), null);
+        ConvolutionInputs twice =
+            new ConvolutionInputs(
+                p.in.x(),
+                p.in.r(),
+                Tensor.allocate(arena, DType.F64, 4, 2, 2),
+                Tensor.allocate(arena, DType.F64, 4, 2));
+        assertSays("a", "[4, 2]", () -> plan.forward(p.edges, twice, p.out, workspace));
+        ConvolutionInputs own = new ConvolutionInputs(p.in.x(), r, twice.h(), null);
+        assertSays("r", "zero at edge 2", () -> plan.forward(p.edges, own, p.out, workspace));
         assertSays("h", "[4, 3]", () -> plan.forward(p.edges, wrong, p.out, workspace));
       }
       // A filter of degree 0 has no direction.
