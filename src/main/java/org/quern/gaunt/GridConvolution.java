@@ -7,6 +7,7 @@ import static org.quern.gaunt.SampleKernels.POINTS;
 
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 import org.quern.gaunt.LayerWorkspace.Use;
 import org.quern.runtime.Parallel;
@@ -285,28 +286,20 @@ final class GridConvolution implements ConvolutionScheme {
             for (int i = 0; i < count; i++) {
               long edge = list.edge().getAtIndex(JAVA_INT, start + i);
               long source = list.other().getAtIndex(JAVA_INT, start + i);
-              for (int lane = 0; lane < LANES; lane++) {
-                TileTable.set(own, type, Scratch.SUMS * LANES + lane, 0);
-              }
-              for (int block = 0; block < blocks; block++) {
-                TileView scales = scale == null ? null : scale.view(block);
-                TileView gscales = gscale == null ? null : gscale.view(block);
-                long skipped = (long) block * edges.nodes();
-                kernels.contract(
-                    samples,
-                    (skipped + source) * POINTS,
-                    gsamples,
-                    (skipped + node) * POINTS,
-                    own,
-                    (Scratch.FILTERS + i) * LANES,
-                    scales != null,
-                    scales == null ? own : scales.memory(),
-                    scales == null ? 0 : scales.item(edge),
-                    own,
-                    Scratch.SUMS * LANES,
-                    gscales == null ? own : gscales.memory(),
-                    gscales == null ? Scratch.SPARE * row : gscales.item(edge));
-              }
+              clear(own, Scratch.SUMS);
+              products(
+                  samples,
+                  source,
+                  gsamples,
+                  node,
+                  edges.nodes(),
+                  own,
+                  Scratch.FILTERS + i,
+                  scale,
+                  gscale,
+                  edge,
+                  blocks,
+                  Scratch.SUMS);
               kernels.zonalBackward(
                   edge,
                   geometry.directions(),
@@ -321,6 +314,50 @@ final class GridConvolution implements ConvolutionScheme {
             }
           }
         });
+  }
+
+  private void clear(MemorySegment own, long ofRow) {
+    own.asSlice(ofRow * row, row).fill((byte) 0);
+  }
+
+  /** Adds what an edge's samples give to a row of sums and to the gradient of its scales. */
+  private void products(
+      MemorySegment samples,
+      long source,
+      MemorySegment gsamples,
+      long node,
+      long nodes,
+      MemorySegment own,
+      long filterRow,
+      @Nullable TileOperand scale,
+      @Nullable TileOperand gscale,
+      long edge,
+      int blocks,
+      long sumsRow) {
+    int to;
+    for (int from = 0; from < blocks; from = to) {
+      to = scale == null ? blocks : scale.runEnd(from);
+      TileView scales = scale == null ? null : scale.view(from);
+      TileView gscales = gscale == null ? null : gscale.view(from);
+      kernels.contract(
+          to - from,
+          samples,
+          (from * nodes + source) * POINTS,
+          gsamples,
+          (from * nodes + node) * POINTS,
+          nodes * POINTS,
+          own,
+          filterRow * LANES,
+          scales != null,
+          scales == null ? own : scales.memory(),
+          scales == null ? 0 : scales.item(edge),
+          scales == null ? 0 : Objects.requireNonNull(scale).blockStep(from),
+          own,
+          sumsRow * LANES,
+          gscales == null ? own : gscales.memory(),
+          gscales == null ? Scratch.SPARE * row : gscales.item(edge),
+          gscales == null ? 0 : Objects.requireNonNull(gscale).blockStep(from));
+    }
   }
 
   /** Turns gradients by filter coefficients and directions into those by h and r. */
