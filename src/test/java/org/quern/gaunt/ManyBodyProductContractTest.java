@@ -156,6 +156,89 @@ class ManyBodyProductContractTest {
     }
   }
 
+  @ParameterizedTest
+  @MethodSource("kinds")
+  void secondGradientsAreTheChangeOfTheGradients(Kind kind) {
+    for (int[] shape : new int[][] {{2, 3, 2}, {1, 1, 1}, {2, 2, 0}, {1, 4, 1}}) {
+      int channels = 18;
+      try (Arena arena = Arena.ofShared();
+          LayerWorkspace workspace = new LayerWorkspace()) {
+        Problem p = new Problem(arena, 81, kind.type, shape, 3, 2, channels);
+        Problem by = new Problem(arena, 82, kind.type, shape, 3, 2, channels);
+        Tensor[] got = {
+          Tensor.allocate(arena, kind.type, p.x.shape()),
+          Tensor.allocate(arena, kind.type, p.w.shape()),
+          Tensor.allocate(arena, kind.type, p.g.shape())
+        };
+        ManyBodyProduct plan = kind.plan(shape, channels, 2, 1);
+        plan.secondGradients(
+            p.x, p.species, p.w, p.g, by.x, by.w, got[0], got[1], got[2], workspace);
+        // The change of gradients and output, by central differences in double precision.
+        double step = 1e-5;
+        Tensor[] up = gradients(arena, p, by, step, channels, workspace);
+        Tensor[] down = gradients(arena, p, by, -step, channels, workspace);
+        for (int which = 0; which < 3; which++) {
+          double[] expected = up[which].toDoubleArray();
+          double[] other = down[which].toDoubleArray();
+          for (int i = 0; i < expected.length; i++) {
+            expected[i] = (expected[i] - other[i]) / (2 * step);
+          }
+          double distance = SphereFunctions.distance(got[which], expected);
+          double tolerance = kind.type == DType.F64 ? 1e-8 : 1e-5;
+          assertTrue(distance <= tolerance, kind + " result " + which + ": " + distance);
+        }
+        // Parts: what the factors of one gradient give, without those of the other, adds up.
+        Tensor[] part = new Tensor[2];
+        for (int i = 0; i < 2; i++) {
+          part[i] = Tensor.allocate(arena, kind.type, p.x.shape());
+          plan.secondGradients(
+              p.x,
+              p.species,
+              p.w,
+              p.g,
+              i == 0 ? by.x : null,
+              i == 0 ? null : by.w,
+              part[i],
+              null,
+              null,
+              workspace);
+        }
+        double[] sum = part[0].toDoubleArray();
+        double[] rest = part[1].toDoubleArray();
+        for (int i = 0; i < sum.length; i++) {
+          sum[i] += rest[i];
+        }
+        assertTrue(SphereFunctions.distance(got[0], sum) <= 1e-5, kind + " parts");
+      }
+    }
+  }
+
+  /** Gradients by x and w, and the output, at operands moved along others. */
+  private static Tensor[] gradients(
+      Arena arena, Problem p, Problem by, double step, int channels, LayerWorkspace workspace) {
+    Tensor x = moved(arena, p.x, by.x, step);
+    Tensor w = moved(arena, p.w, by.w, step);
+    Tensor g = p.g.to(DType.F64, arena);
+    Tensor[] results = {
+      Tensor.allocate(arena, DType.F64, x.shape()),
+      Tensor.allocate(arena, DType.F64, w.shape()),
+      Tensor.allocate(arena, DType.F64, g.shape())
+    };
+    ManyBodyProduct plan = new Kind(Tier.SCALAR, DType.F64).plan(p.shape, channels, 2, 1);
+    plan.backward(x, p.species, w, g, results[0], results[1], workspace);
+    plan.forward(x, p.species, w, results[2], workspace);
+    return results;
+  }
+
+  private static Tensor moved(Arena arena, Tensor from, Tensor along, double step) {
+    double[] values = from.toDoubleArray();
+    double[] direction = along.toDoubleArray();
+    for (int i = 0; i < values.length; i++) {
+      values[i] += step * direction[i];
+    }
+    return Tensor.copyOf(arena, values, from.shape());
+  }
+
   private static double moved(Arena arena, Problem p, int which, double[] direction, double step) {
     double[] values = (which == 0 ? p.x : p.w).toDoubleArray();
     for (int i = 0; i < values.length; i++) {
