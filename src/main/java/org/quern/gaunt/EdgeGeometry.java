@@ -124,12 +124,13 @@ record EdgeGeometry(MemorySegment directions, MemorySegment coefficients, Memory
     }
     for (int axis = 0; axis < 3; axis++) {
       double across = v.getAtIndex(JAVA_DOUBLE, at + axis) - along * direction(edge, type, axis);
-      TileTable.set(
-          gr.memory(),
-          gr.type(),
-          edge * gr.rowStride() + axis,
-          across / lengths.getAtIndex(JAVA_DOUBLE, edge));
+      TileTable.set(gr.memory(), gr.type(), edge * gr.rowStride() + axis, across / length(edge));
     }
+  }
+
+  /** Length of an edge; infinite where it has no direction. */
+  double length(long edge) {
+    return lengths.getAtIndex(JAVA_DOUBLE, edge);
   }
 
   double direction(long edge, DType type, int axis) {

@@ -57,6 +57,9 @@ public final class GauntConvolution {
   private final Tier tier;
   private final ConvolutionScheme scheme;
 
+  /** Serves every form where gradients are differentiated. */
+  private final GridConvolution grid;
+
   private GauntConvolution(Builder builder) {
     degree1 = builder.degree1;
     degree2 = builder.degree2;
@@ -66,9 +69,10 @@ public final class GauntConvolution {
     form = builder.form;
     tier = tileTier(type, builder.tier);
     SampleKernels kernels = kernels(tier);
+    grid = new GridConvolution(kernels, degree1, degree2, degree3, builder.threads);
     scheme =
         switch (form) {
-          case GRID -> new GridConvolution(kernels, degree1, degree2, degree3, builder.threads);
+          case GRID -> grid;
           case EDGE_MATRIX, ROTATED -> edgeScheme(kernels, builder.threads);
         };
   }
@@ -162,6 +166,45 @@ public final class GauntConvolution {
       channels.finish(targets, gradients);
     } else {
       scheme.backward(edges, in, g, gradients, workspace);
+    }
+  }
+
+  /**
+   * Computes the gradients of the sum of the products of {@code by} and what {@link #backward}
+   * gives for the same operands: what training on forces needs. By symmetry it is also the change
+   * of these gradients when the inputs change by {@code by}, and {@code gg} that of the output.
+   * Every form samples on the grid here.
+   *
+   * @param edges the graph
+   * @param in what {@link #forward} was given
+   * @param g gradient by the output, [nodes, n(L3), channels]
+   * @param by factors of the gradients by the inputs; null counts as zero
+   * @param gradients receives the gradients by the inputs
+   * @param gg receives the gradient by g, or null
+   * @param workspace scratch memory
+   * @throws IllegalArgumentException as {@link #backward}
+   */
+  public void secondGradients(
+      Edges edges,
+      ConvolutionInputs in,
+      Tensor g,
+      ConvolutionGradients by,
+      ConvolutionGradients gradients,
+      @Nullable Tensor gg,
+      LayerWorkspace workspace) {
+    check(edges, in);
+    TileOperand.check("g", g, type, edges.nodes(), components(degree3), channels);
+    check("by", edges, in, by);
+    check("gradients", edges, in, gradients);
+    check("gg", gg, edges.nodes(), components(degree3), channels);
+    if (perChannel(in)) {
+      RadialChannels own = new RadialChannels(edges, in, workspace);
+      ConvolutionGradients targets = own.targets(gradients, workspace);
+      ConvolutionGradients factors = own.factors(by, workspace);
+      grid.secondGradients(own.edges(), own.inputs(), g, factors, targets, gg, workspace);
+      own.finish(targets, gradients);
+    } else {
+      grid.secondGradients(edges, in, g, by, gradients, gg, workspace);
     }
   }
 

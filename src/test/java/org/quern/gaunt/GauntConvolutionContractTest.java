@@ -181,6 +181,93 @@ class GauntConvolutionContractTest {
     }
   }
 
+  @ParameterizedTest
+  @MethodSource("kinds")
+  void secondGradientsAreTheChangeOfTheGradients(Kind kind) {
+    for (Radial radial : Radial.values()) {
+      for (boolean places : new boolean[] {true, false}) {
+        secondGradientsAreTheChangeOfTheGradients(kind, radial, places);
+      }
+    }
+  }
+
+  /** Moves all inputs, or all but the edge vectors and features. */
+  private static void secondGradientsAreTheChangeOfTheGradients(
+      Kind kind, Radial radial, boolean places) {
+    int[] degrees = {2, 3, 2};
+    int channels = 18;
+    try (Arena arena = Arena.ofShared();
+        LayerWorkspace workspace = new LayerWorkspace()) {
+      Problem p = new Problem(arena, 71, kind.type, degrees, 4, 9, channels, radial);
+      ConvolutionInputs along =
+          new Problem(arena, 72, kind.type, degrees, 4, 9, channels, radial).in;
+      ConvolutionGradients by =
+          new ConvolutionGradients(
+              places ? along.x() : null, places ? along.r() : null, along.h(), along.a());
+      ConvolutionGradients got = targets(arena, kind.type, p);
+      Tensor gg = like(arena, p.out);
+      GauntConvolution plan = kind.plan(degrees, channels, 1);
+      plan.secondGradients(p.edges, p.in, p.g, by, got, gg, workspace);
+      double step = 1e-5;
+      Tensor[] up = gradientsAt(arena, p, by, step, channels, workspace);
+      Tensor[] down = gradientsAt(arena, p, by, -step, channels, workspace);
+      Tensor[] results = {got.x(), got.r(), got.h(), gg, got.a()};
+      for (int which = 0; which < (p.in.a() == null ? 4 : 5); which++) {
+        double[] expected = up[which].toDoubleArray();
+        double[] other = down[which].toDoubleArray();
+        for (int i = 0; i < expected.length; i++) {
+          expected[i] = (expected[i] - other[i]) / (2 * step);
+        }
+        double distance = SphereFunctions.distance(results[which], expected);
+        double tolerance = kind.type == DType.F64 ? 1e-7 : 2e-5;
+        assertTrue(
+            distance <= tolerance, kind + " " + radial + " result " + which + ": " + distance);
+      }
+    }
+  }
+
+  private static ConvolutionGradients targets(Arena arena, DType type, Problem p) {
+    return new ConvolutionGradients(
+        Tensor.allocate(arena, type, p.in.x().shape()),
+        Tensor.allocate(arena, type, p.in.r().shape()),
+        Tensor.allocate(arena, type, p.in.h().shape()),
+        p.in.a() == null ? null : Tensor.allocate(arena, type, p.in.a().shape()));
+  }
+
+  /** First gradients in double precision, and the output, at inputs moved along others. */
+  private static Tensor[] gradientsAt(
+      Arena arena,
+      Problem p,
+      ConvolutionGradients by,
+      double step,
+      int channels,
+      LayerWorkspace workspace) {
+    ConvolutionInputs in =
+        new ConvolutionInputs(
+            moved(arena, p.in.x(), by.x(), step),
+            moved(arena, p.in.r(), by.r(), step),
+            moved(arena, p.in.h(), by.h(), step),
+            p.in.a() == null ? null : moved(arena, p.in.a(), by.a(), step));
+    GauntConvolution plan =
+        new Kind(Form.EDGE_MATRIX, Tier.SCALAR, DType.F64).plan(p.degrees, channels, 1);
+    ConvolutionGradients results = targets(arena, DType.F64, p);
+    Tensor out = Tensor.allocate(arena, DType.F64, p.out.shape());
+    plan.backward(p.edges, in, p.g.to(DType.F64, arena), results, workspace);
+    plan.forward(p.edges, in, out, workspace);
+    return new Tensor[] {results.x(), results.r(), results.h(), out, results.a()};
+  }
+
+  private static Tensor moved(Arena arena, Tensor from, @Nullable Tensor along, double step) {
+    double[] values = from.toDoubleArray();
+    if (along != null) {
+      double[] direction = along.toDoubleArray();
+      for (int i = 0; i < values.length; i++) {
+        values[i] += step * direction[i];
+      }
+    }
+    return Tensor.copyOf(arena, values, from.shape());
+  }
+
   private static double moved(Arena arena, Problem p, int which, Tensor direction, double step) {
     Tensor[] inputs = new Tensor[4];
     Tensor[] old = {p.in.x(), p.in.r(), p.in.h(), p.in.a()};
