@@ -5,6 +5,7 @@ import static java.lang.foreign.ValueLayout.JAVA_DOUBLE;
 import java.lang.foreign.MemorySegment;
 import org.jspecify.annotations.Nullable;
 import org.quern.gaunt.LayerWorkspace.Use;
+import org.quern.runtime.Parallel;
 import org.quern.tensor.DType;
 import org.quern.tensor.Tensor;
 
@@ -35,7 +36,8 @@ record EdgeChanges(
       @Nullable Tensor dh,
       int degree,
       DType type,
-      LayerWorkspace workspace) {
+      LayerWorkspace workspace,
+      int threads) {
     EdgeChanges changes =
         new EdgeChanges(
             geometry,
@@ -43,21 +45,32 @@ record EdgeChanges(
             workspace.get(Use.CHANGES, (degree + 1) * edges * type.bytes()),
             dr);
     double[] factors = EdgeGeometry.factors(degree);
-    for (long edge = 0; edge < edges; edge++) {
-      double along = changes.along(edge, type);
-      for (int axis = 0; axis < 3; axis++) {
-        double across = changes.vector(edge, axis) - along * geometry.direction(edge, type, axis);
-        TileTable.set(changes.turns, type, 4 * edge + axis, across / geometry.length(edge));
-      }
-      TileTable.set(changes.turns, type, 4 * edge + 3, 0);
-      for (int l = 0; l <= degree; l++) {
-        double change =
-            dh == null ? 0 : TileTable.get(dh.memory(), dh.type(), edge * dh.rowStride() + l);
-        long at = edge * (degree + 1) + l;
-        TileTable.set(changes.coefficients, type, at, change * factors[l]);
-      }
-    }
+    Parallel.forRanges(
+        edges,
+        EdgeGeometry.GRAIN,
+        threads,
+        (from, to, worker) -> {
+          for (long edge = from; edge < to; edge++) {
+            changes.turn(edge, type);
+            for (int l = 0; l <= degree; l++) {
+              double change =
+                  dh == null ? 0 : TileTable.get(dh.memory(), dh.type(), edge * dh.rowStride() + l);
+              long at = edge * (degree + 1) + l;
+              TileTable.set(changes.coefficients, type, at, change * factors[l]);
+            }
+          }
+        });
     return changes;
+  }
+
+  /** A direction changes by what lies across it, over the length. */
+  private void turn(long edge, DType type) {
+    double along = along(edge, type);
+    for (int axis = 0; axis < 3; axis++) {
+      double across = vector(edge, axis) - along * geometry.direction(edge, type, axis);
+      TileTable.set(turns, type, 4 * edge + axis, across / geometry.length(edge));
+    }
+    TileTable.set(turns, type, 4 * edge + 3, 0);
   }
 
   private double vector(long edge, int axis) {

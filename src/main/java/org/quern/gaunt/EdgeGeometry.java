@@ -16,7 +16,8 @@ import org.quern.tensor.Tensor;
  * @param lengths F64; infinite for an edge without direction
  */
 record EdgeGeometry(MemorySegment directions, MemorySegment coefficients, MemorySegment lengths) {
-  private static final int GRAIN = 1024;
+  /** Edges that one thread takes at a time. */
+  static final int GRAIN = 1024;
 
   /**
    * Reads edge vectors and radial values.

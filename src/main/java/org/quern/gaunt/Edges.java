@@ -107,7 +107,7 @@ public final class Edges {
 
   /** Every edge so many times in a row; kept, as the next call wants the same again. */
   Edges repeated(int times) {
-    int count = Math.multiplyExact(size, times);
+    int count = size * times;
     Edges known = repeated;
     if (known == null || known.size != count) {
       int[] source = new int[count];

@@ -15,10 +15,11 @@ import org.quern.tensor.Tensor;
  * </pre>
  *
  * where Gaunt is the product of functions on the sphere, degrees (L1, L2 -> L3), in the orthonormal
- * basis. A node that receives nothing gets zeros; duplicate edges add; messages to a node add in
- * the order of the edges, so the result does not depend on the number of threads. It is
- * differentiable by all inputs, the edge vectors among them: forces are minus the gradient by r,
- * and conservative.
+ * basis. Radial values are shared by the channels, or each channel has its own, h[e, l, c]. A node
+ * that receives nothing gets zeros; duplicate edges add; messages to a node add in the order of the
+ * edges, so the result does not depend on the number of threads. It is differentiable by all
+ * inputs, the edge vectors among them: forces are minus the gradient by r, and conservative. So are
+ * the gradients, so that a model can be trained on forces.
  *
  * <p>A plan is immutable and may be shared by threads, each with a workspace of its own. It works
  * on host memory; inputs, output and gradients must not overlap.
@@ -218,6 +219,14 @@ public final class GauntConvolution {
     TileOperand.check("r", in.r(), type, edges.size(), 3);
     if (perChannel(in)) {
       TileOperand.check("h", in.h(), type, edges.size(), degree2 + 1, channels);
+      int most = Integer.MAX_VALUE / (degree2 + 1);
+      if (edges.size() > most) {
+        throw new IllegalArgumentException(
+            "edges: expected at most "
+                + most
+                + " with radial values of each channel, got "
+                + edges.size());
+      }
       if (in.a() != null) {
         throw new IllegalArgumentException(
             "a: expected none, as each channel has radial values of its own, got " + in.a());

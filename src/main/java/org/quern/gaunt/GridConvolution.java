@@ -176,7 +176,7 @@ final class GridConvolution implements ConvolutionScheme {
       LayerWorkspace workspace) {
     EdgeGeometry geometry = EdgeGeometry.of(in.r(), in.h(), degree2, type, workspace, threads);
     EdgeChanges changes =
-        EdgeChanges.of(geometry, edges.size(), by.r(), by.h(), degree2, type, workspace);
+        EdgeChanges.of(geometry, edges.size(), by.r(), by.h(), degree2, type, workspace, threads);
     Moved moved = new Moved(edges, in, g, by, geometry, changes, workspace);
     TileOperand gx =
         gradients.x() == null

@@ -44,7 +44,6 @@ public final class LayerWorkspace implements AutoCloseable {
     FACTOR_SAMPLES,
     TURNS,
     CHANGES,
-    RESULT,
     WEIGHT_FACTORS
   }
 

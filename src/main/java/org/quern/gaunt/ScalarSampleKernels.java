@@ -231,7 +231,7 @@ final class ScalarSampleKernels implements SampleKernels {
         double sum = get(out, outRow + r, lane);
         for (int k = 0; k < orders; k++) {
           sum += (k + 1) * get(dw, dwRow + k, lane) * power;
-          sum += (k + 1) * k * get(w, wRow + k, lane) * before;
+          sum += (k + 1.0) * k * get(w, wRow + k, lane) * before;
           double term = (k + 1) * power * change;
           set(gw, gwRow + k, lane, get(gw, gwRow + k, lane) + term);
           before = power * change;

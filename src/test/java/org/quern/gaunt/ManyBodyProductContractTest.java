@@ -255,6 +255,61 @@ class ManyBodyProductContractTest {
     return sum;
   }
 
+  @Test
+  void forcesTrainTheWeights() {
+    // Energy: the powers of a convolution, summed. Some sum of its slopes by the edge vectors, as a
+    // loss of forces has, is differentiated by the weights: back through both layers, and again.
+    int[] source = {1, 2, 0, 2, 0, 1};
+    int[] destination = {0, 0, 1, 1, 2, 2};
+    int channels = 3;
+    try (Arena arena = Arena.ofShared();
+        LayerWorkspace workspace = new LayerWorkspace()) {
+      Philox random = new Philox(91, 1);
+      Edges edges = Edges.of(3, source, destination);
+      GauntConvolution convolution =
+          GauntConvolution.builder(1, 2, 2).channels(channels).type(DType.F64).build();
+      ConvolutionInputs in =
+          new ConvolutionInputs(
+              SphereFunctions.normal(arena, DType.F64, random, 3, n(1), channels),
+              SphereFunctions.normal(arena, DType.F64, random, 6, 3),
+              SphereFunctions.normal(arena, DType.F64, random, 6, 3, channels),
+              null);
+      Tensor factors = SphereFunctions.normal(arena, DType.F64, random, 6, 3);
+      Tensor features = Tensor.allocate(arena, DType.F64, 3, n(2), channels);
+      convolution.forward(edges, in, features, workspace);
+      int[] shape = {2, 3, 0};
+      Problem p = new Problem(arena, 92, DType.F64, shape, 3, 2, channels);
+      ManyBodyProduct powers = new Kind(Tier.SCALAR, DType.F64).plan(shape, channels, 2, 1);
+      Tensor gfeatures = Tensor.allocate(arena, DType.F64, features.shape());
+      powers.backward(features, p.species, p.w, p.g, gfeatures, null, workspace);
+      Tensor hfeatures = Tensor.allocate(arena, DType.F64, features.shape());
+      convolution.secondGradients(
+          edges,
+          in,
+          gfeatures,
+          new ConvolutionGradients(null, factors, null, null),
+          new ConvolutionGradients(null, null, null, null),
+          hfeatures,
+          workspace);
+      Tensor gw = Tensor.allocate(arena, DType.F64, p.w.shape());
+      powers.secondGradients(
+          features, p.species, p.w, p.g, hfeatures, null, null, gw, null, workspace);
+      // The slopes are linear in the weights, so that a large step has no error but rounding.
+      Tensor along = SphereFunctions.normal(arena, DType.F64, random, p.w.shape());
+      double[] sums = new double[2];
+      for (int side = 0; side < 2; side++) {
+        Tensor w = moved(arena, p.w, along, side == 0 ? 1 : -1);
+        powers.backward(features, p.species, w, p.g, gfeatures, null, workspace);
+        Tensor gr = Tensor.allocate(arena, DType.F64, 6, 3);
+        convolution.backward(
+            edges, in, gfeatures, new ConvolutionGradients(null, gr, null, null), workspace);
+        sums[side] = SphereFunctions.dot(gr, factors);
+      }
+      double size = Math.abs(sums[0]) + Math.abs(sums[1]);
+      assertEquals((sums[0] - sums[1]) / 2, SphereFunctions.dot(gw, along), 1e-12 * size);
+    }
+  }
+
   @ParameterizedTest
   @MethodSource("kinds")
   void turnsAndInvertsWithItsInput(Kind kind) {
@@ -281,17 +336,31 @@ class ManyBodyProductContractTest {
     try (Arena arena = Arena.ofShared();
         LayerWorkspace workspace = new LayerWorkspace()) {
       Problem p = new Problem(arena, 51, kind.type, shape, 50, 3, 20);
-      MemorySegment[] first = new MemorySegment[3];
+      MemorySegment[] first = new MemorySegment[6];
       for (int threads = 1; threads <= 3; threads++) {
         Tensor[] results = {
           Tensor.allocate(arena, kind.type, 50, 4, 20),
           Tensor.allocate(arena, kind.type, p.x.shape()),
-          Tensor.allocate(arena, kind.type, p.w.shape())
+          Tensor.allocate(arena, kind.type, p.w.shape()),
+          Tensor.allocate(arena, kind.type, p.x.shape()),
+          Tensor.allocate(arena, kind.type, p.w.shape()),
+          Tensor.allocate(arena, kind.type, p.g.shape())
         };
         ManyBodyProduct plan = kind.plan(shape, 20, 3, threads);
         plan.forward(p.x, p.species, p.w, results[0], workspace);
         plan.backward(p.x, p.species, p.w, p.g, results[1], results[2], workspace);
-        for (int i = 0; i < 3; i++) {
+        plan.secondGradients(
+            p.x,
+            p.species,
+            p.w,
+            p.g,
+            results[1],
+            results[2],
+            results[3],
+            results[4],
+            results[5],
+            workspace);
+        for (int i = 0; i < results.length; i++) {
           if (threads == 1) {
             first[i] = results[i].memory();
           }
