@@ -1,5 +1,6 @@
 package org.quern.gaunt;
 
+import java.util.Map;
 import java.util.TreeMap;
 
 /** The non-zero coefficients of a form, with the factors of its degrees. Immutable. */
@@ -32,9 +33,9 @@ final class DirectPlan {
    *
    * @param outer the operand of the middle level
    */
-  TreeMap<Integer, TreeMap<Integer, TreeMap<Integer, Double>>> sums(int target, int outer) {
+  Map<Integer, Map<Integer, Map<Integer, Double>>> sums(int target, int outer) {
     int inner = 3 - target - outer;
-    TreeMap<Integer, TreeMap<Integer, TreeMap<Integer, Double>>> sums = new TreeMap<>();
+    Map<Integer, Map<Integer, Map<Integer, Double>>> sums = new TreeMap<>();
     for (int entry = 0; entry < values.length; entry++) {
       sums.computeIfAbsent(components[target][entry], k -> new TreeMap<>())
           .computeIfAbsent(components[outer][entry], i -> new TreeMap<>())

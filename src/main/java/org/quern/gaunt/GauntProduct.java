@@ -275,7 +275,7 @@ public final class GauntProduct {
       boolean add,
       GauntWorkspace workspace) {
     long rows = rows(x1, x2, "out", out);
-    long channels = channels("out", out, 2);
+    long channels = channels(out, 2);
     checkApart("out", out, "x1", x1);
     checkApart("out", out, "x2", x2);
     ProductCall call = workspace.call;
@@ -285,7 +285,10 @@ public final class GauntProduct {
       call.run(this, false, add, rows, channels);
     } finally {
       call.unbind();
-      keep(x1, x2, weights, out);
+      Reference.reachabilityFence(x1);
+      Reference.reachabilityFence(x2);
+      Reference.reachabilityFence(weights);
+      Reference.reachabilityFence(out);
     }
   }
 
@@ -366,7 +369,7 @@ public final class GauntProduct {
       boolean addWeights,
       GauntWorkspace workspace) {
     long rows = rows(x1, x2, "g", g);
-    long channels = channels("g", g, 2);
+    long channels = channels(g, 2);
     ProductCall call = workspace.call;
     call.unbind();
     try {
@@ -397,7 +400,10 @@ public final class GauntProduct {
       call.run(this, true, addWeights, rows, channels);
     } finally {
       call.unbind();
-      keep(x1, x2, weights, g);
+      Reference.reachabilityFence(x1);
+      Reference.reachabilityFence(x2);
+      Reference.reachabilityFence(weights);
+      Reference.reachabilityFence(g);
       Reference.reachabilityFence(gradients);
     }
   }
@@ -493,7 +499,7 @@ public final class GauntProduct {
     }
   }
 
-  private long channels(String name, Tensor tensor, int operand) {
+  private long channels(Tensor tensor, int operand) {
     return layout == Layout.MUL_IR ? tensor.dim(1) / components(operand) : tensor.dim(2);
   }
 
@@ -502,7 +508,7 @@ public final class GauntProduct {
     if (layout == Layout.IR_MUL && tensor.rank() == 2) {
       return;
     }
-    long own = channels(name, tensor, operand);
+    long own = channels(tensor, operand);
     if (own != channels) {
       throw new IllegalArgumentException(
           name
@@ -569,13 +575,6 @@ public final class GauntProduct {
       throw new IllegalArgumentException(
           name + ": expected memory apart from " + otherName + ", got overlapping tensors");
     }
-  }
-
-  private static void keep(Tensor x1, Tensor x2, ProductWeights weights, Tensor out) {
-    Reference.reachabilityFence(x1);
-    Reference.reachabilityFence(x2);
-    Reference.reachabilityFence(weights);
-    Reference.reachabilityFence(out);
   }
 
   @Override

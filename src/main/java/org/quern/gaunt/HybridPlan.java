@@ -51,16 +51,37 @@ final class HybridPlan {
 
   private final int multiplyAdds;
 
-  /**
-   * The transform of one order of an operand.
-   *
-   * @param first first node: 0, or 1 where there is an equator and it is left out
-   * @param pairs number of pairs
-   * @param table by {@code l - m}: factors at the equator, where there is one, and at the upper
-   *     node of each pair; what takes amplitudes to coefficients applies them to sums and
-   *     differences of a pair
-   */
-  record Order(int first, int pairs, double[][] table) {}
+  /** The transform of one order of an operand. */
+  static final class Order {
+    private final int first;
+    private final int pairs;
+    private final double[][] table;
+
+    private Order(int first, int pairs, double[][] table) {
+      this.first = first;
+      this.pairs = pairs;
+      this.table = table;
+    }
+
+    /** First node: 0, or 1 where there is an equator and it is left out. */
+    int first() {
+      return first;
+    }
+
+    /** Number of pairs. */
+    int pairs() {
+      return pairs;
+    }
+
+    /**
+     * By {@code l - m}: factors at the equator, where there is one, and at the upper node of each
+     * pair; what takes amplitudes to coefficients applies them to sums and differences of a pair.
+     * Not to be changed.
+     */
+    double[][] table() {
+      return table;
+    }
+  }
 
   private HybridPlan(TrilinearForm form, int nodes, int... operands) {
     this.operands = operands.clone();
@@ -168,7 +189,15 @@ final class HybridPlan {
   }
 
   /** The nodes that an order of the projected operand keeps, and the factors there by degree. */
-  private record Projection(boolean[] kept, double[][] table) {}
+  private static final class Projection {
+    private final boolean[] kept;
+    private final double[][] table;
+
+    Projection(boolean[] kept, double[][] table) {
+      this.kept = kept;
+      this.table = table;
+    }
+  }
 
   private Projection[] project(int sum, double[][] values, double[] weights) {
     int degree = form.degree(PROJECTED);

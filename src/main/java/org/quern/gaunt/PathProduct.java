@@ -73,8 +73,8 @@ final class PathProduct implements ProductAlgorithm {
     PathTable.Groups groups = table.groups(target);
     kernels.accumulate(
         groups,
-        groups.path(),
-        groups.component(),
+        groups.path,
+        groups.component,
         x,
         xAt,
         xStep,
@@ -108,8 +108,8 @@ final class PathProduct implements ProductAlgorithm {
     PathTable.Groups groups = table.groups(2);
     kernels.accumulate(
         groups,
-        groups.component(),
-        groups.path(),
+        groups.component,
+        groups.path,
         x1,
         x1At,
         x1Step,

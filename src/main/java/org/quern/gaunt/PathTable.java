@@ -13,29 +13,67 @@ final class PathTable {
   private final List<ProductPath> paths;
   private final Groups[] groups = new Groups[3];
 
-  /**
-   * The entries of one target.
-   *
-   * @param path number of the path of each group
-   * @param component component of the target of each group
-   * @param end one past the last entry of each group
-   * @param first component of the first of the other operands in each entry
-   * @param second component of the second of the other operands in each entry
-   * @param values coefficients with the factors of the degrees
-   * @param rounded the same in single precision
-   * @param mostFirst the highest component in {@code first}
-   * @param mostSecond the highest component in {@code second}
-   */
-  record Groups(
-      int[] path,
-      int[] component,
-      int[] end,
-      int[] first,
-      int[] second,
-      double[] values,
-      float[] rounded,
-      int mostFirst,
-      int mostSecond) {}
+  /** The entries of one target, group after group. Arrays are not to be changed. */
+  static final class Groups {
+    /** Number of the path of each group. */
+    final int[] path;
+
+    /** Component of the target of each group. */
+    final int[] component;
+
+    /** One past the last entry of each group. */
+    final int[] end;
+
+    /** Component of the first of the other operands in each entry. */
+    final int[] first;
+
+    /** Component of the second of the other operands in each entry. */
+    final int[] second;
+
+    /** Coefficients with the factors of the degrees. */
+    final double[] values;
+
+    /** The same in single precision. */
+    final float[] rounded;
+
+    /** The highest component in {@link #first}. */
+    final int mostFirst;
+
+    /** The highest component in {@link #second}. */
+    final int mostSecond;
+
+    Groups(DirectPlan plan, int[] pathOf, int target) {
+      int[] targets = plan.components[target];
+      int[] order =
+          IntStream.range(0, pathOf.length)
+              .boxed()
+              .sorted(
+                  Comparator.<Integer>comparingInt(e -> pathOf[e])
+                      .thenComparingInt(e -> targets[e]))
+              .mapToInt(e -> e)
+              .toArray();
+      end =
+          IntStream.rangeClosed(1, order.length)
+              .filter(n ->
+                  n == order.length
+                      || pathOf[order[n]] != pathOf[order[n - 1]]
+                      || targets[order[n]] != targets[order[n - 1]])
+              .toArray();
+      path = IntStream.of(end).map(after -> pathOf[order[after - 1]]).toArray();
+      component = IntStream.of(end).map(after -> targets[order[after - 1]]).toArray();
+      int[] firsts = plan.components[target == 0 ? 1 : 0];
+      int[] seconds = plan.components[target == 2 ? 1 : 2];
+      first = IntStream.of(order).map(e -> firsts[e]).toArray();
+      second = IntStream.of(order).map(e -> seconds[e]).toArray();
+      values = IntStream.of(order).mapToDouble(e -> plan.values[e]).toArray();
+      rounded = new float[values.length];
+      for (int e = 0; e < rounded.length; e++) {
+        rounded[e] = (float) values[e];
+      }
+      mostFirst = IntStream.of(first).max().orElse(0);
+      mostSecond = IntStream.of(second).max().orElse(0);
+    }
+  }
 
   PathTable(TrilinearForm form) {
     DirectPlan plan = new DirectPlan(form);
@@ -58,43 +96,8 @@ final class PathTable {
       pathOf[e] = number[l1 * (form.degree(1) + 1) + l2][l3];
     }
     for (int target = 0; target < 3; target++) {
-      groups[target] = groups(plan, pathOf, target);
+      groups[target] = new Groups(plan, pathOf, target);
     }
-  }
-
-  private static Groups groups(DirectPlan plan, int[] pathOf, int target) {
-    int[] targets = plan.components[target];
-    int[] order =
-        IntStream.range(0, pathOf.length)
-            .boxed()
-            .sorted(
-                Comparator.<Integer>comparingInt(e -> pathOf[e]).thenComparingInt(e -> targets[e]))
-            .mapToInt(e -> e)
-            .toArray();
-    int[] ends =
-        IntStream.rangeClosed(1, order.length)
-            .filter(n ->
-                n == order.length
-                    || pathOf[order[n]] != pathOf[order[n - 1]]
-                    || targets[order[n]] != targets[order[n - 1]])
-            .toArray();
-    int[] firsts = plan.components[target == 0 ? 1 : 0];
-    int[] seconds = plan.components[target == 2 ? 1 : 2];
-    double[] values = IntStream.of(order).mapToDouble(e -> plan.values[e]).toArray();
-    float[] rounded = new float[values.length];
-    for (int e = 0; e < rounded.length; e++) {
-      rounded[e] = (float) values[e];
-    }
-    return new Groups(
-        IntStream.of(ends).map(end -> pathOf[order[end - 1]]).toArray(),
-        IntStream.of(ends).map(end -> targets[order[end - 1]]).toArray(),
-        ends,
-        IntStream.of(order).map(e -> firsts[e]).toArray(),
-        IntStream.of(order).map(e -> seconds[e]).toArray(),
-        values,
-        rounded,
-        IntStream.of(firsts).max().orElse(0),
-        IntStream.of(seconds).max().orElse(0));
   }
 
   /** The paths in the order of their numbers: by l1, then l2, then l3. */

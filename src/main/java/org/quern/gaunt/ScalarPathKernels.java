@@ -34,11 +34,11 @@ final class ScalarPathKernels implements PathKernels {
       int entry = 0;
       for (int group = 0; group < by.length; group++) {
         double sum = 0;
-        for (; entry < groups.end()[group]; entry++) {
+        for (; entry < groups.end[group]; entry++) {
           sum +=
-              groups.values()[entry]
-                  * Cells.get(x, type, xAt + groups.first()[entry] * xStep + channel)
-                  * Cells.get(y, type, yAt + groups.second()[entry] * yStep + channel);
+              groups.values[entry]
+                  * Cells.get(x, type, xAt + groups.first[entry] * xStep + channel)
+                  * Cells.get(y, type, yAt + groups.second[entry] * yStep + channel);
         }
         sum *= Cells.get(factors, type, factorsAt + by[group] * factorsStep + channel);
         Cells.add(out, type, outAt + to[group] * outStep + channel, sum);

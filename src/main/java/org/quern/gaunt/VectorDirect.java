@@ -60,8 +60,8 @@ final class VectorDirect implements ProductAlgorithm {
     boolean swapped = products(plan, target, second) < products(plan, target, first);
     int outer = swapped ? second : first;
     List<Part> parts = new ArrayList<>();
-    List<Map.Entry<Integer, TreeMap<Integer, TreeMap<Integer, Double>>>> some = new ArrayList<>();
-    TreeMap<Integer, TreeMap<Integer, TreeMap<Integer, Double>>> sums = plan.sums(target, outer);
+    List<Map.Entry<Integer, Map<Integer, Map<Integer, Double>>>> some = new ArrayList<>();
+    Map<Integer, Map<Integer, Map<Integer, Double>>> sums = plan.sums(target, outer);
     for (int k = 0; k < sizes[target]; k++) {
       sums.computeIfAbsent(k, component -> new TreeMap<>());
     }
@@ -81,8 +81,7 @@ final class VectorDirect implements ProductAlgorithm {
     return plan.sums(target, outer).values().stream().mapToLong(Map::size).sum();
   }
 
-  private static int cost(
-      List<Map.Entry<Integer, TreeMap<Integer, TreeMap<Integer, Double>>>> sums) {
+  private static int cost(List<Map.Entry<Integer, Map<Integer, Map<Integer, Double>>>> sums) {
     long outer = sums.stream().flatMap(s -> s.getValue().keySet().stream()).distinct().count();
     var inners = sums.stream().flatMap(s -> s.getValue().values().stream()).toList();
     long inner = inners.stream().flatMap(t -> t.keySet().stream()).distinct().count();
@@ -92,7 +91,7 @@ final class VectorDirect implements ProductAlgorithm {
   }
 
   private static Part part(
-      List<Map.Entry<Integer, TreeMap<Integer, TreeMap<Integer, Double>>>> sums,
+      List<Map.Entry<Integer, Map<Integer, Map<Integer, Double>>>> sums,
       boolean swapped,
       VectorClass to) {
     return new Part(
@@ -103,7 +102,7 @@ final class VectorDirect implements ProductAlgorithm {
 
   private static void write(
       VectorCode code,
-      List<Map.Entry<Integer, TreeMap<Integer, TreeMap<Integer, Double>>>> sums,
+      List<Map.Entry<Integer, Map<Integer, Map<Integer, Double>>>> sums,
       boolean swapped,
       VectorClass to) {
     Map<Integer, Integer> xs = new HashMap<>();

@@ -46,11 +46,14 @@ final class VectorHybridWriter {
   /** Operands that are held in registers across the nodes. */
   private static final int HELD = 22;
 
-  /** Most terms in the code of all segments; beyond, segments are joined. */
+  /**
+   * Most terms in the code of all segments, so that it stays in the cache of instructions; beyond,
+   * segments are joined.
+   */
   private static final int MAX_TERMS = 1800;
 
   /** Amplitudes of inputs that are held in registers at a node. */
-  private static final int AMPLITUDES = 26;
+  private static final int AMPLITUDES = 36;
 
   private final HybridPlan plan;
   private final VectorClass target;
@@ -282,7 +285,7 @@ final class VectorHybridWriter {
     long first = grid(role) + plan.equator * nodeBytes(role);
     if (unrolls(pairs, cost)) {
       for (int p = 0; p < pairs; p++) {
-        body.accept(new Place(GRID_AT, first + 2 * p * nodeBytes(role), -1, p));
+        body.accept(new Place(GRID_AT, first + 2L * p * nodeBytes(role), -1, p));
       }
       return;
     }
@@ -480,8 +483,8 @@ final class VectorHybridWriter {
   }
 
   /** Terms at a node of a segment, by order of the amplitudes of a role. */
-  private TreeMap<Integer, List<Term>> terms(int role, Segment segment) {
-    TreeMap<Integer, List<Term>> terms = new TreeMap<>();
+  private Map<Integer, List<Term>> terms(int role, Segment segment) {
+    Map<Integer, List<Term>> terms = new TreeMap<>();
     if (role != HybridPlan.PROJECTED) {
       // Also what no term reaches is read later, and must be zero.
       for (int m = 0; m <= plan.form.degree(role); m++) {
@@ -496,6 +499,10 @@ final class VectorHybridWriter {
       }
     }
     return terms;
+  }
+
+  private long count(int role, List<Segment> segments) {
+    return segments.stream().mapToLong(segment -> count(role, segment)).sum();
   }
 
   private long count(int role, Segment segment) {
@@ -514,8 +521,9 @@ final class VectorHybridWriter {
     for (int node = plan.equator; node < plan.nodes; node += 2) {
       segments.add(new Segment(node, node + 2, orders(node)));
     }
-    while (segments.size() > plan.equator + 1
-        && segments.stream().mapToLong(segment -> count(role, segment)).sum() > MAX_TERMS) {
+    // Orders of the projected operand visit only the nodes that they need in any case.
+    boolean all = role == HybridPlan.PROJECTED && count(role, segments) > MAX_TERMS;
+    while (segments.size() > plan.equator + 1 && (all || count(role, segments) > MAX_TERMS)) {
       int best = -1;
       long least = Long.MAX_VALUE;
       for (int i = plan.equator; i < segments.size() - 1; i++) {

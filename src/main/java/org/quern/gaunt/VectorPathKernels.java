@@ -40,8 +40,8 @@ final class VectorPathKernels implements PathKernels {
       return;
     }
     long tile = (long) lanes * type.bytes();
-    long left = NativeViews.at(x, xAt, groups.mostFirst() * xStep + tile);
-    long right = NativeViews.at(y, yAt, groups.mostSecond() * yStep + tile);
+    long left = NativeViews.at(x, xAt, groups.mostFirst * xStep + tile);
+    long right = NativeViews.at(y, yAt, groups.mostSecond * yStep + tile);
     long factor = NativeViews.at(factors, factorsAt, most(by) * factorsStep + tile);
     long target = NativeViews.at(out, outAt, most(to) * outStep + tile);
     if (type == DType.F32) {
@@ -109,13 +109,13 @@ final class VectorPathKernels implements PathKernels {
     MemorySegment right = NativeViews.base(y);
     MemorySegment weights = NativeViews.base(factors);
     MemorySegment target = NativeViews.base(out);
-    int[] first = groups.first();
-    int[] second = groups.second();
-    float[] values = groups.rounded();
+    int[] first = groups.first;
+    int[] second = groups.second;
+    float[] values = groups.rounded;
     int entry = 0;
     for (int group = 0; group < by.length; group++) {
       FloatVector sum = FloatVector.zero(F32);
-      int end = groups.end()[group];
+      int end = groups.end[group];
       for (; entry < end; entry++) {
         FloatVector a = FloatVector.fromMemorySegment(F32, left, xAt + first[entry] * xStep, ORDER);
         FloatVector b =
@@ -150,13 +150,13 @@ final class VectorPathKernels implements PathKernels {
     MemorySegment right = NativeViews.base(y);
     MemorySegment weights = NativeViews.base(factors);
     MemorySegment target = NativeViews.base(out);
-    int[] first = groups.first();
-    int[] second = groups.second();
-    double[] values = groups.values();
+    int[] first = groups.first;
+    int[] second = groups.second;
+    double[] values = groups.values;
     int entry = 0;
     for (int group = 0; group < by.length; group++) {
       DoubleVector sum = DoubleVector.zero(F64);
-      int end = groups.end()[group];
+      int end = groups.end[group];
       for (; entry < end; entry++) {
         DoubleVector a =
             DoubleVector.fromMemorySegment(F64, left, xAt + first[entry] * xStep, ORDER);

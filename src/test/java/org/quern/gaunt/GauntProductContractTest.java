@@ -115,7 +115,8 @@ class GauntProductContractTest {
 
     double get(Tensor tensor, int row, int l, int i, int c) {
       if (layout == Layout.MUL_IR) {
-        return tensor.getDouble(row, (long) l * l * channels + (long) c * (2 * l + 1) + i - l * l);
+        return tensor.getDouble(
+            row, ((long) l * l) * channels + c * (2L * l + 1) + i - (long) l * l);
       }
       return tensor.rank() == 2 ? tensor.getDouble(row, i) : tensor.getDouble(row, i, c);
     }
@@ -295,7 +296,7 @@ class GauntProductContractTest {
   @ParameterizedTest
   @MethodSource("tiers")
   void highDegreesMultiplyPointByPointToRoundingError(Tier tier) {
-    for (int degree : new int[] {5, 10, 16}) {
+    for (int degree : new int[] {10, 16}) {
       try (Arena arena = Arena.ofConfined();
           GauntWorkspace workspace = new GauntWorkspace()) {
         int[] d = {degree, degree, 2 * degree};
@@ -773,7 +774,7 @@ class GauntProductContractTest {
       TrilinearForm form =
           new TrilinearForm(d, new double[][] {ones(d[0]), ones(d[1]), ones(d[2])});
       int size = GauntCoefficients.table(d[0], d[1], d[2]).size();
-      assertEquals(size, CostModel.coefficients(form), size * 0.01, Arrays.toString(d));
+      assertEquals(size, (double) CostModel.coefficients(form), size * 0.01, Arrays.toString(d));
     }
   }
 

@@ -107,8 +107,7 @@ public class GauntBenchmark extends VectorBenchmark {
   @Benchmark
   @OperationsPerInvocation(PRODUCTS)
   public void multiply(Batch batch) {
-    batch.product.multiply(
-        batch.x1, batch.x2, ProductWeights.NONE, batch.out, batch.workspace);
+    batch.product.multiply(batch.x1, batch.x2, ProductWeights.NONE, batch.out, batch.workspace);
   }
 
   /** The gradients by both inputs. */
