@@ -3,7 +3,6 @@ package org.quern.gaunt;
 import static java.lang.foreign.ValueLayout.JAVA_INT;
 import static org.quern.gaunt.SampleKernels.LANES;
 
-import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import org.jspecify.annotations.Nullable;
 import org.quern.gaunt.LayerWorkspace.Use;
@@ -59,26 +58,32 @@ final class EdgeConvolution implements ConvolutionScheme {
   /** Edge vectors and the harmonics of their directions, in double precision. */
   private record Directions(Tensor r, Tensor values) {}
 
-  private Directions directions(ConvolutionInputs in, LayerWorkspace workspace, Arena arena) {
+  private Directions directions(ConvolutionInputs in, LayerWorkspace workspace) {
     EdgeGeometry.of(in.r(), in.h(), degree2, type, workspace, threads);
-    Tensor r = in.r().to(DType.F64, arena);
-    Tensor values = Tensor.allocate(arena, DType.F64, r.dim(0), harmonics.components());
-    harmonics.values(r, values);
+    long edges = in.r().dim(0);
+    Tensor r = workspace.tensor(Use.DIRECTIONS, DType.F64, edges, 3);
+    for (long edge = 0; edge < edges; edge++) {
+      for (int axis = 0; axis < 3; axis++) {
+        long at = edge * in.r().rowStride() + axis;
+        double value = TileTable.get(in.r().memory(), in.r().type(), at);
+        TileTable.set(r.memory(), DType.F64, 3 * edge + axis, value);
+      }
+    }
+    Tensor values = workspace.tensor(Use.HARMONICS, DType.F64, edges, harmonics.components());
+    harmonics.values(r, values, workspace.sphere());
     return new Directions(r, values);
   }
 
   @Override
   public void forward(Edges edges, ConvolutionInputs in, Tensor out, LayerWorkspace workspace) {
-    try (Arena arena = Arena.ofShared()) {
-      Directions directions = directions(in, workspace, arena);
-      TileOperand x = operand(in.x(), workspace, Use.X).read();
-      TileOperand scale = in.a() == null ? null : operand(in.a(), workspace, Use.SCALE).read();
-      TileOperand sums = operand(out, workspace, Use.OUT).zero();
-      int blocks = TileOperand.blocks(Math.toIntExact(out.rowLength()));
-      messages(
-          edges, edges.byDestination(), false, in, directions, x, scale, sums, blocks, workspace);
-      sums.finish();
-    }
+    Directions directions = directions(in, workspace);
+    TileOperand x = operand(in.x(), workspace, Use.X).read();
+    TileOperand scale = in.a() == null ? null : operand(in.a(), workspace, Use.SCALE).read();
+    TileOperand sums = operand(out, workspace, Use.OUT).zero();
+    int blocks = TileOperand.blocks(Math.toIntExact(out.rowLength()));
+    messages(
+        edges, edges.byDestination(), false, in, directions, x, scale, sums, blocks, workspace);
+    sums.finish();
   }
 
   private TileOperand operand(Tensor tensor, LayerWorkspace workspace, Use use) {
@@ -156,32 +161,30 @@ final class EdgeConvolution implements ConvolutionScheme {
       Tensor g,
       ConvolutionGradients gradients,
       LayerWorkspace workspace) {
-    try (Arena arena = Arena.ofShared()) {
-      Directions directions = directions(in, workspace, arena);
-      int blocks = TileOperand.blocks(Math.toIntExact(g.rowLength()));
-      TileOperand upstream = operand(g, workspace, Use.GRADIENT).read();
-      TileOperand scale = in.a() == null ? null : operand(in.a(), workspace, Use.SCALE).read();
-      if (gradients.x() != null) {
-        TileOperand gx = operand(gradients.x(), workspace, Use.X_GRADIENT).zero();
-        messages(
-            edges, edges.bySource(), true, in, directions, upstream, scale, gx, blocks, workspace);
-        gx.finish();
-      }
-      if (gradients.r() == null && gradients.h() == null && gradients.a() == null) {
-        return;
-      }
-      Tensor gf = Tensor.allocate(arena, DType.F64, in.r().dim(0), harmonics.components());
-      TileOperand x = operand(in.x(), workspace, Use.X).read();
-      TileOperand ga =
-          gradients.a() == null
-              ? null
-              : operand(gradients.a(), workspace, Use.SCALE_GRADIENT).zero();
-      contract(edges, in, directions, x, upstream, scale, ga, blocks, gf, workspace);
-      if (ga != null) {
-        ga.finish();
-      }
-      finish(in, directions, gf, gradients, arena);
+    Directions directions = directions(in, workspace);
+    int blocks = TileOperand.blocks(Math.toIntExact(g.rowLength()));
+    TileOperand upstream = operand(g, workspace, Use.GRADIENT).read();
+    TileOperand scale = in.a() == null ? null : operand(in.a(), workspace, Use.SCALE).read();
+    if (gradients.x() != null) {
+      TileOperand gx = operand(gradients.x(), workspace, Use.X_GRADIENT).zero();
+      messages(
+          edges, edges.bySource(), true, in, directions, upstream, scale, gx, blocks, workspace);
+      gx.finish();
     }
+    if (gradients.r() == null && gradients.h() == null && gradients.a() == null) {
+      return;
+    }
+    Tensor gf =
+        workspace.tensor(Use.FILTER_GRADIENTS, DType.F64, in.r().dim(0), harmonics.components());
+    gf.fill(0);
+    TileOperand x = operand(in.x(), workspace, Use.X).read();
+    TileOperand ga =
+        gradients.a() == null ? null : operand(gradients.a(), workspace, Use.SCALE_GRADIENT).zero();
+    contract(edges, in, directions, x, upstream, scale, ga, blocks, gf, workspace);
+    if (ga != null) {
+      ga.finish();
+    }
+    finish(in, directions, gf, gradients, workspace);
   }
 
   /** Gradients by the scales, and by the filters' coefficients: {@code gf[e, j]}. */
@@ -271,7 +274,7 @@ final class EdgeConvolution implements ConvolutionScheme {
       Directions directions,
       Tensor gf,
       ConvolutionGradients gradients,
-      Arena arena) {
+      LayerWorkspace workspace) {
     Tensor gh = gradients.h();
     for (long edge = 0; edge < gf.dim(0); edge++) {
       for (int l = 0; l <= degree2; l++) {
@@ -288,8 +291,8 @@ final class EdgeConvolution implements ConvolutionScheme {
     }
     Tensor gr = gradients.r();
     if (gr != null) {
-      Tensor turned = Tensor.allocate(arena, DType.F64, gf.dim(0), 3);
-      harmonics.pullback(directions.r(), gf, turned);
+      Tensor turned = workspace.tensor(Use.EDGE_GRADIENTS, DType.F64, gf.dim(0), 3);
+      harmonics.pullback(directions.r(), gf, turned, workspace.sphere());
       for (long edge = 0; edge < gf.dim(0); edge++) {
         for (int axis = 0; axis < 3; axis++) {
           gr.setDouble(turned.getDouble(edge, axis), edge, axis);

@@ -16,7 +16,8 @@ import org.quern.tensor.Tensor;
  * @param lengths F64; infinite for an edge without direction
  */
 record EdgeGeometry(MemorySegment directions, MemorySegment coefficients, MemorySegment lengths) {
-  private static final int GRAIN = 1024;
+  /** Edges that one thread takes at a time. */
+  static final int GRAIN = 1024;
 
   /**
    * Reads edge vectors and radial values.
@@ -61,7 +62,12 @@ record EdgeGeometry(MemorySegment directions, MemorySegment coefficients, Memory
     return factors;
   }
 
-  private void place(Tensor r, long edge, int degree, DType type) {
+  /**
+   * The largest component of an edge vector.
+   *
+   * @throws IllegalArgumentException as {@link #of}
+   */
+  static double largest(Tensor r, long edge, int degree) {
     long at = edge * r.rowStride();
     double x = TileTable.get(r.memory(), r.type(), at);
     double y = TileTable.get(r.memory(), r.type(), at + 1);
@@ -78,6 +84,15 @@ record EdgeGeometry(MemorySegment directions, MemorySegment coefficients, Memory
               + ", got zero at edge "
               + edge);
     }
+    return largest;
+  }
+
+  private void place(Tensor r, long edge, int degree, DType type) {
+    double largest = largest(r, edge, degree);
+    long at = edge * r.rowStride();
+    double x = TileTable.get(r.memory(), r.type(), at);
+    double y = TileTable.get(r.memory(), r.type(), at + 1);
+    double z = TileTable.get(r.memory(), r.type(), at + 2);
     double scaled = 0;
     if (largest > 0) {
       // A power of two costs no rounding and keeps the squares in range.
@@ -110,12 +125,13 @@ record EdgeGeometry(MemorySegment directions, MemorySegment coefficients, Memory
     }
     for (int axis = 0; axis < 3; axis++) {
       double across = v.getAtIndex(JAVA_DOUBLE, at + axis) - along * direction(edge, type, axis);
-      TileTable.set(
-          gr.memory(),
-          gr.type(),
-          edge * gr.rowStride() + axis,
-          across / lengths.getAtIndex(JAVA_DOUBLE, edge));
+      TileTable.set(gr.memory(), gr.type(), edge * gr.rowStride() + axis, across / length(edge));
     }
+  }
+
+  /** Length of an edge; infinite where it has no direction. */
+  double length(long edge) {
+    return lengths.getAtIndex(JAVA_DOUBLE, edge);
   }
 
   double direction(long edge, DType type, int axis) {

@@ -4,6 +4,8 @@ import static java.lang.foreign.ValueLayout.JAVA_INT;
 
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.util.Arrays;
+import org.jspecify.annotations.Nullable;
 import org.quern.tensor.DType;
 import org.quern.tensor.Tensor;
 
@@ -17,6 +19,9 @@ public final class Edges {
   private final int size;
   private final Groups byDestination;
   private final Groups bySource;
+
+  /** What {@link #repeated} made last. */
+  private volatile @Nullable Edges repeated;
 
   private Edges(int nodes, int[] source, int[] destination) {
     this.nodes = nodes;
@@ -98,6 +103,27 @@ public final class Edges {
   /** Number of edges. */
   public int size() {
     return size;
+  }
+
+  /** Every edge so many times in a row; kept, as the next call wants the same again. */
+  Edges repeated(int times) {
+    int count = size * times;
+    Edges known = repeated;
+    if (known == null || known.size != count) {
+      int[] source = new int[count];
+      int[] destination = new int[count];
+      for (int node = 0; node < nodes; node++) {
+        int end = byDestination.start(node) + byDestination.count(node);
+        for (int i = byDestination.start(node); i < end; i++) {
+          int first = byDestination.edge().getAtIndex(JAVA_INT, i) * times;
+          Arrays.fill(source, first, first + times, byDestination.other().getAtIndex(JAVA_INT, i));
+          Arrays.fill(destination, first, first + times, node);
+        }
+      }
+      known = new Edges(nodes, source, destination);
+      repeated = known;
+    }
+    return known;
   }
 
   /** The edges grouped by the node that receives. */

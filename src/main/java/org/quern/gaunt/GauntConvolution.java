@@ -15,10 +15,11 @@ import org.quern.tensor.Tensor;
  * </pre>
  *
  * where Gaunt is the product of functions on the sphere, degrees (L1, L2 -> L3), in the orthonormal
- * basis. A node that receives nothing gets zeros; duplicate edges add; messages to a node add in
- * the order of the edges, so the result does not depend on the number of threads. It is
- * differentiable by all inputs, the edge vectors among them: forces are minus the gradient by r,
- * and conservative.
+ * basis. Radial values are shared by the channels, or each channel has its own, h[e, l, c]. A node
+ * that receives nothing gets zeros; duplicate edges add; messages to a node add in the order of the
+ * edges, so the result does not depend on the number of threads. It is differentiable by all
+ * inputs, the edge vectors among them: forces are minus the gradient by r, and conservative. So are
+ * the gradients, so that a model can be trained on forces.
  *
  * <p>A plan is immutable and may be shared by threads, each with a workspace of its own. It works
  * on host memory; inputs, output and gradients must not overlap.
@@ -57,6 +58,9 @@ public final class GauntConvolution {
   private final Tier tier;
   private final ConvolutionScheme scheme;
 
+  /** Serves every form where gradients are differentiated. */
+  private final GridConvolution grid;
+
   private GauntConvolution(Builder builder) {
     degree1 = builder.degree1;
     degree2 = builder.degree2;
@@ -66,9 +70,10 @@ public final class GauntConvolution {
     form = builder.form;
     tier = tileTier(type, builder.tier);
     SampleKernels kernels = kernels(tier);
+    grid = new GridConvolution(kernels, degree1, degree2, degree3, builder.threads);
     scheme =
         switch (form) {
-          case GRID -> new GridConvolution(kernels, degree1, degree2, degree3, builder.threads);
+          case GRID -> grid;
           case EDGE_MATRIX, ROTATED -> edgeScheme(kernels, builder.threads);
         };
   }
@@ -127,7 +132,12 @@ public final class GauntConvolution {
   public void forward(Edges edges, ConvolutionInputs in, Tensor out, LayerWorkspace workspace) {
     check(edges, in);
     TileOperand.check("out", out, type, edges.nodes(), components(degree3), channels);
-    scheme.forward(edges, in, out, workspace);
+    if (perChannel(in)) {
+      RadialChannels channels = new RadialChannels(edges, in, workspace);
+      scheme.forward(channels.edges(), channels.inputs(), out, workspace);
+    } else {
+      scheme.forward(edges, in, out, workspace);
+    }
   }
 
   /**
@@ -149,22 +159,93 @@ public final class GauntConvolution {
       LayerWorkspace workspace) {
     check(edges, in);
     TileOperand.check("g", g, type, edges.nodes(), components(degree3), channels);
-    check("gradients.x", gradients.x(), edges.nodes(), components(degree1), channels);
-    check("gradients.r", gradients.r(), edges.size(), 3);
-    check("gradients.h", gradients.h(), edges.size(), degree2 + 1);
-    check("gradients.a", gradients.a(), edges.size(), channels);
-    if (gradients.a() != null && in.a() == null) {
-      throw new IllegalArgumentException(
-          "gradients.a: expected none, as there are no scales, got " + gradients.a());
+    check("gradients", edges, in, gradients);
+    if (perChannel(in)) {
+      RadialChannels channels = new RadialChannels(edges, in, workspace);
+      ConvolutionGradients targets = channels.targets(gradients, workspace);
+      scheme.backward(channels.edges(), channels.inputs(), g, targets, workspace);
+      channels.finish(targets, gradients);
+    } else {
+      scheme.backward(edges, in, g, gradients, workspace);
     }
-    scheme.backward(edges, in, g, gradients, workspace);
+  }
+
+  /**
+   * Computes the gradients of the sum of the products of {@code by} and what {@link #backward}
+   * gives for the same operands: what training on forces needs. By symmetry it is also the change
+   * of these gradients when the inputs change by {@code by}, and {@code gg} that of the output.
+   * Every form samples on the grid here.
+   *
+   * @param edges the graph
+   * @param in what {@link #forward} was given
+   * @param g gradient by the output, [nodes, n(L3), channels]
+   * @param by factors of the gradients by the inputs; null counts as zero
+   * @param gradients receives the gradients by the inputs
+   * @param gg receives the gradient by g, or null
+   * @param workspace scratch memory
+   * @throws IllegalArgumentException as {@link #backward}
+   */
+  public void secondGradients(
+      Edges edges,
+      ConvolutionInputs in,
+      Tensor g,
+      ConvolutionGradients by,
+      ConvolutionGradients gradients,
+      @Nullable Tensor gg,
+      LayerWorkspace workspace) {
+    check(edges, in);
+    TileOperand.check("g", g, type, edges.nodes(), components(degree3), channels);
+    check("by", edges, in, by);
+    check("gradients", edges, in, gradients);
+    check("gg", gg, edges.nodes(), components(degree3), channels);
+    if (perChannel(in)) {
+      RadialChannels own = new RadialChannels(edges, in, workspace);
+      ConvolutionGradients targets = own.targets(gradients, workspace);
+      ConvolutionGradients factors = own.factors(by, workspace);
+      grid.secondGradients(own.edges(), own.inputs(), g, factors, targets, gg, workspace);
+      own.finish(targets, gradients);
+    } else {
+      grid.secondGradients(edges, in, g, by, gradients, gg, workspace);
+    }
+  }
+
+  /** Whether each channel has radial values of its own. */
+  private static boolean perChannel(ConvolutionInputs in) {
+    return in.h().rank() == 3;
   }
 
   private void check(Edges edges, ConvolutionInputs in) {
     TileOperand.check("x", in.x(), type, edges.nodes(), components(degree1), channels);
     TileOperand.check("r", in.r(), type, edges.size(), 3);
-    TileOperand.check("h", in.h(), type, edges.size(), degree2 + 1);
-    check("a", in.a(), edges.size(), channels);
+    if (perChannel(in)) {
+      TileOperand.check("h", in.h(), type, edges.size(), degree2 + 1, channels);
+      int most = Integer.MAX_VALUE / (degree2 + 1);
+      if (edges.size() > most) {
+        throw new IllegalArgumentException(
+            "edges: expected at most "
+                + most
+                + " with radial values of each channel, got "
+                + edges.size());
+      }
+      if (in.a() != null) {
+        throw new IllegalArgumentException(
+            "a: expected none, as each channel has radial values of its own, got " + in.a());
+      }
+    } else {
+      TileOperand.check("h", in.h(), type, edges.size(), degree2 + 1);
+      check("a", in.a(), edges.size(), channels);
+    }
+  }
+
+  private void check(String name, Edges edges, ConvolutionInputs in, ConvolutionGradients of) {
+    check(name + ".x", of.x(), edges.nodes(), components(degree1), channels);
+    check(name + ".r", of.r(), edges.size(), 3);
+    check(name + ".h", of.h(), in.h().shape());
+    check(name + ".a", of.a(), edges.size(), channels);
+    if (of.a() != null && in.a() == null) {
+      throw new IllegalArgumentException(
+          name + ".a: expected none, as there are no scales, got " + of.a());
+    }
   }
 
   private void check(String name, @Nullable Tensor tensor, long... shape) {

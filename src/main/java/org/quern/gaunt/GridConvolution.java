@@ -7,6 +7,7 @@ import static org.quern.gaunt.SampleKernels.POINTS;
 
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 import org.quern.gaunt.LayerWorkspace.Use;
 import org.quern.runtime.Parallel;
@@ -84,6 +85,7 @@ final class GridConvolution implements ConvolutionScheme {
             edges,
             edges.byDestination(),
             geometry,
+            null,
             samples,
             scale,
             results,
@@ -91,6 +93,7 @@ final class GridConvolution implements ConvolutionScheme {
             from,
             to,
             chunk,
+            chunk > 0,
             scratch);
       }
     }
@@ -133,6 +136,7 @@ final class GridConvolution implements ConvolutionScheme {
             edges,
             edges.bySource(),
             geometry,
+            null,
             gsamples,
             scale,
             features,
@@ -140,6 +144,7 @@ final class GridConvolution implements ConvolutionScheme {
             0,
             blocks,
             chunk,
+            chunk > 0,
             scratch);
       }
       if (byEdge) {
@@ -154,6 +159,223 @@ final class GridConvolution implements ConvolutionScheme {
       gscale.finish();
     }
     finishEdges(geometry, turns, gradients.r(), gradients.h(), edges.size());
+  }
+
+  /**
+   * The gradients of the sum of the products of {@code by} and what {@link #backward} gives.
+   *
+   * @param gg receives the gradient by g, or null
+   */
+  void secondGradients(
+      Edges edges,
+      ConvolutionInputs in,
+      Tensor g,
+      ConvolutionGradients by,
+      ConvolutionGradients gradients,
+      @Nullable Tensor gg,
+      LayerWorkspace workspace) {
+    EdgeGeometry geometry = EdgeGeometry.of(in.r(), in.h(), degree2, type, workspace, threads);
+    EdgeChanges changes =
+        EdgeChanges.of(geometry, edges.size(), by.r(), by.h(), degree2, type, workspace, threads);
+    Moved moved = new Moved(edges, in, g, by, geometry, changes, workspace);
+    TileOperand gx =
+        gradients.x() == null
+            ? null
+            : operand(gradients.x(), workspace, Use.X_GRADIENT, features.order()).zero();
+    TileOperand out = gg == null ? null : operand(gg, workspace, Use.OUT, results.order()).zero();
+    TileOperand gscale =
+        gradients.a() == null
+            ? null
+            : operand(gradients.a(), workspace, Use.SCALE_GRADIENT, null).zero();
+    long edgeElements = degree2 + 7L;
+    MemorySegment turns =
+        workspace.get(Use.EDGE_GRADIENTS, edges.size() * edgeElements * Double.BYTES);
+    turns.fill((byte) 0);
+    for (int chunk = 0; chunk < chunks; chunk++) {
+      moved.sample(chunk);
+      if (gx != null) {
+        moved.add(edges.bySource(), true, moved.gsamples, moved.scale, features, gx, chunk);
+        if (moved.dscale != null) {
+          moved.add(edges.bySource(), false, moved.gsamples, moved.dscale, features, gx, chunk);
+        }
+      }
+      if (out != null) {
+        moved.add(edges.byDestination(), true, moved.samples, moved.scale, results, out, chunk);
+        if (moved.dx != null) {
+          moved.add(edges.byDestination(), false, moved.dsamples, moved.scale, results, out, chunk);
+        }
+        if (moved.dscale != null) {
+          moved.add(edges.byDestination(), false, moved.samples, moved.dscale, results, out, chunk);
+        }
+      }
+      if (gradients.r() != null || gradients.h() != null || gscale != null) {
+        moved.contract(gscale, chunk, turns);
+      }
+    }
+    if (gx != null) {
+      gx.finish();
+    }
+    if (out != null) {
+      out.finish();
+    }
+    if (gscale != null) {
+      gscale.finish();
+    }
+    storeRadial(turns, edgeElements, gradients.h(), edges.size());
+    Tensor gr = gradients.r();
+    if (gr != null) {
+      for (long edge = 0; edge < edges.size(); edge++) {
+        changes.storeAcross(edge, type, turns, edge * edgeElements + degree2 + 1, gr);
+      }
+    }
+  }
+
+  /** The operands of a convolution, and how they change. */
+  private final class Moved {
+    private final Edges edges;
+    private final EdgeGeometry geometry;
+    private final EdgeChanges changes;
+    private final int blocks;
+    private final TileOperand x;
+    private final TileOperand upstream;
+    private final @Nullable TileOperand dx;
+    private final @Nullable TileOperand scale;
+    private final @Nullable TileOperand dscale;
+    private final MemorySegment samples;
+    private final MemorySegment gsamples;
+    private final MemorySegment dsamples;
+    private final Scratch scratch;
+
+    /** Rows of the filters of the edges of a node, after which their changes lie. */
+    private final long filterRows;
+
+    Moved(
+        Edges edges,
+        ConvolutionInputs in,
+        Tensor g,
+        ConvolutionGradients by,
+        EdgeGeometry geometry,
+        EdgeChanges changes,
+        LayerWorkspace workspace) {
+      this.edges = edges;
+      this.geometry = geometry;
+      this.changes = changes;
+      blocks = TileOperand.blocks(Math.toIntExact(g.rowLength()));
+      x = operand(in.x(), workspace, Use.X, features.order()).read();
+      upstream = operand(g, workspace, Use.GRADIENT, results.order()).read();
+      dx = by.x() == null ? null : operand(by.x(), workspace, Use.FACTORS, features.order()).read();
+      scale = in.a() == null ? null : operand(in.a(), workspace, Use.SCALE, null).read();
+      dscale = by.a() == null ? null : operand(by.a(), workspace, Use.SCALE_FACTORS, null).read();
+      samples = workspace.get(Use.SAMPLES, blocks * nodeBytes(edges));
+      gsamples = workspace.get(Use.GRADIENT_SAMPLES, blocks * nodeBytes(edges));
+      dsamples = workspace.get(Use.FACTOR_SAMPLES, dx == null ? 0 : blocks * nodeBytes(edges));
+      filterRows = Math.max(edges.bySource().longest(), edges.byDestination().longest());
+      scratch = new Scratch(workspace, 2 * filterRows);
+    }
+
+    void sample(int chunk) {
+      GridConvolution.this.sample(edges, features, x, 0, blocks, chunk, samples);
+      GridConvolution.this.sample(edges, results, upstream, 0, blocks, chunk, gsamples);
+      if (dx != null) {
+        GridConvolution.this.sample(edges, features, dx, 0, blocks, chunk, dsamples);
+      }
+    }
+
+    /** Adds messages, with the filters of the edges or with their changes. */
+    void add(
+        Edges.Groups list,
+        boolean changed,
+        MemorySegment of,
+        @Nullable TileOperand scales,
+        OrbitTransform transform,
+        TileOperand out,
+        int chunk) {
+      messages(
+          edges,
+          list,
+          geometry,
+          changed ? changes : null,
+          of,
+          scales,
+          transform,
+          out,
+          0,
+          blocks,
+          chunk,
+          true,
+          scratch);
+    }
+
+    /** Adds what the points of a chunk give to the changes of the gradients of the edges. */
+    void contract(@Nullable TileOperand gscale, int chunk, MemorySegment turns) {
+      Edges.Groups list = edges.byDestination();
+      Parallel.forRanges(
+          edges.nodes(),
+          GRAIN,
+          threads,
+          (first, end, worker) -> {
+            MemorySegment own = scratch.of(worker);
+            for (long node = first; node < end; node++) {
+              int start = list.start(node);
+              int count = list.count(node);
+              long changed = Scratch.FILTERS + filterRows;
+              filters(geometry, count, list.edge(), start, chunk, own, Scratch.FILTERS);
+              filters(changes, count, list.edge(), start, chunk, own, changed);
+              for (int i = 0; i < count; i++) {
+                long edge = list.edge().getAtIndex(JAVA_INT, start + i);
+                long source = list.other().getAtIndex(JAVA_INT, start + i);
+                clear(own, Scratch.SUMS);
+                clear(own, Scratch.CHANGES);
+                terms(samples, source, node, own, changed + i, scale, gscale, edge, Scratch.SUMS);
+                long filter = Scratch.FILTERS + i;
+                if (dx != null) {
+                  terms(dsamples, source, node, own, filter, scale, gscale, edge, Scratch.CHANGES);
+                }
+                if (dscale != null) {
+                  terms(samples, source, node, own, filter, dscale, null, edge, Scratch.CHANGES);
+                }
+                kernels.zonalBackwardChange(
+                    edge,
+                    geometry.directions(),
+                    geometry.coefficients(),
+                    changes.turns(),
+                    changes.coefficients(),
+                    degree2,
+                    points,
+                    3L * POINTS * chunk,
+                    own,
+                    Scratch.SUMS * LANES,
+                    turns,
+                    edge * (degree2 + 7));
+              }
+            }
+          });
+    }
+
+    private void terms(
+        MemorySegment of,
+        long source,
+        long node,
+        MemorySegment own,
+        long filterRow,
+        @Nullable TileOperand scales,
+        @Nullable TileOperand gscale,
+        long edge,
+        long sumsRow) {
+      products(
+          of,
+          source,
+          gsamples,
+          node,
+          edges.nodes(),
+          own,
+          filterRow,
+          scales,
+          gscale,
+          edge,
+          blocks,
+          sumsRow);
+    }
   }
 
   private TileOperand operand(
@@ -193,11 +415,17 @@ final class GridConvolution implements ConvolutionScheme {
         });
   }
 
-  /** Gathers the samples of all neighbours and adds the projection of their sum. */
+  /**
+   * Gathers the samples of all neighbours and projects their sum.
+   *
+   * @param changes where they are given, the filters are the changes of those of the edges
+   * @param add whether to add to what {@code out} holds
+   */
   private void messages(
       Edges edges,
       Edges.Groups list,
       EdgeGeometry geometry,
+      @Nullable EdgeChanges changes,
       MemorySegment samples,
       @Nullable TileOperand scale,
       OrbitTransform transform,
@@ -205,6 +433,7 @@ final class GridConvolution implements ConvolutionScheme {
       int from,
       int to,
       int chunk,
+      boolean add,
       Scratch scratch) {
     Parallel.forRanges(
         edges.nodes(),
@@ -215,7 +444,11 @@ final class GridConvolution implements ConvolutionScheme {
           for (long node = first; node < end; node++) {
             int start = list.start(node);
             int count = list.count(node);
-            filters(geometry, count, list.edge(), start, chunk, own);
+            if (changes == null) {
+              filters(geometry, count, list.edge(), start, chunk, own, Scratch.FILTERS);
+            } else {
+              filters(changes, count, list.edge(), start, chunk, own, Scratch.FILTERS);
+            }
             for (int block = from; block < to; block++) {
               TileView scales = scale == null ? null : scale.view(block);
               kernels.gather(
@@ -233,7 +466,7 @@ final class GridConvolution implements ConvolutionScheme {
                   own,
                   0);
               TileView view = out.view(block);
-              transform.project(chunk, own, 0, view.memory(), view.item(node), chunk > 0);
+              transform.project(chunk, own, 0, view.memory(), view.item(node), add);
             }
           }
         });
@@ -245,7 +478,8 @@ final class GridConvolution implements ConvolutionScheme {
       MemorySegment edge,
       long start,
       int chunk,
-      MemorySegment own) {
+      MemorySegment own,
+      long ownRow) {
     kernels.zonal(
         count,
         edge,
@@ -256,7 +490,30 @@ final class GridConvolution implements ConvolutionScheme {
         points,
         3L * POINTS * chunk,
         own,
-        Scratch.FILTERS * LANES);
+        ownRow * LANES);
+  }
+
+  private void filters(
+      EdgeChanges changes,
+      int count,
+      MemorySegment edge,
+      long start,
+      int chunk,
+      MemorySegment own,
+      long ownRow) {
+    kernels.zonalChange(
+        count,
+        edge,
+        start,
+        changes.geometry().directions(),
+        changes.geometry().coefficients(),
+        changes.turns(),
+        changes.coefficients(),
+        degree2,
+        points,
+        3L * POINTS * chunk,
+        own,
+        ownRow * LANES);
   }
 
   /** Adds what the points of a chunk give to the gradients of the edges. */
@@ -281,32 +538,24 @@ final class GridConvolution implements ConvolutionScheme {
           for (long node = first; node < end; node++) {
             int start = list.start(node);
             int count = list.count(node);
-            filters(geometry, count, list.edge(), start, chunk, own);
+            filters(geometry, count, list.edge(), start, chunk, own, Scratch.FILTERS);
             for (int i = 0; i < count; i++) {
               long edge = list.edge().getAtIndex(JAVA_INT, start + i);
               long source = list.other().getAtIndex(JAVA_INT, start + i);
-              for (int lane = 0; lane < LANES; lane++) {
-                TileTable.set(own, type, Scratch.SUMS * LANES + lane, 0);
-              }
-              for (int block = 0; block < blocks; block++) {
-                TileView scales = scale == null ? null : scale.view(block);
-                TileView gscales = gscale == null ? null : gscale.view(block);
-                long skipped = (long) block * edges.nodes();
-                kernels.contract(
-                    samples,
-                    (skipped + source) * POINTS,
-                    gsamples,
-                    (skipped + node) * POINTS,
-                    own,
-                    (Scratch.FILTERS + i) * LANES,
-                    scales != null,
-                    scales == null ? own : scales.memory(),
-                    scales == null ? 0 : scales.item(edge),
-                    own,
-                    Scratch.SUMS * LANES,
-                    gscales == null ? own : gscales.memory(),
-                    gscales == null ? Scratch.SPARE * row : gscales.item(edge));
-              }
+              clear(own, Scratch.SUMS);
+              products(
+                  samples,
+                  source,
+                  gsamples,
+                  node,
+                  edges.nodes(),
+                  own,
+                  Scratch.FILTERS + i,
+                  scale,
+                  gscale,
+                  edge,
+                  blocks,
+                  Scratch.SUMS);
               kernels.zonalBackward(
                   edge,
                   geometry.directions(),
@@ -323,6 +572,50 @@ final class GridConvolution implements ConvolutionScheme {
         });
   }
 
+  private void clear(MemorySegment own, long ofRow) {
+    own.asSlice(ofRow * row, row).fill((byte) 0);
+  }
+
+  /** Adds what an edge's samples give to a row of sums and to the gradient of its scales. */
+  private void products(
+      MemorySegment samples,
+      long source,
+      MemorySegment gsamples,
+      long node,
+      long nodes,
+      MemorySegment own,
+      long filterRow,
+      @Nullable TileOperand scale,
+      @Nullable TileOperand gscale,
+      long edge,
+      int blocks,
+      long sumsRow) {
+    int to;
+    for (int from = 0; from < blocks; from = to) {
+      to = scale == null ? blocks : scale.runEnd(from);
+      TileView scales = scale == null ? null : scale.view(from);
+      TileView gscales = gscale == null ? null : gscale.view(from);
+      kernels.contract(
+          to - from,
+          samples,
+          (from * nodes + source) * POINTS,
+          gsamples,
+          (from * nodes + node) * POINTS,
+          nodes * POINTS,
+          own,
+          filterRow * LANES,
+          scales != null,
+          scales == null ? own : scales.memory(),
+          scales == null ? 0 : scales.item(edge),
+          scales == null ? 0 : Objects.requireNonNull(scale).blockStep(from),
+          own,
+          sumsRow * LANES,
+          gscales == null ? own : gscales.memory(),
+          gscales == null ? Scratch.SPARE * row : gscales.item(edge),
+          gscales == null ? 0 : Objects.requireNonNull(gscale).blockStep(from));
+    }
+  }
+
   /** Turns gradients by filter coefficients and directions into those by h and r. */
   private void finishEdges(
       EdgeGeometry geometry,
@@ -330,17 +623,24 @@ final class GridConvolution implements ConvolutionScheme {
       @Nullable Tensor gr,
       @Nullable Tensor gh,
       int edges) {
+    storeRadial(turns, degree2 + 4L, gh, edges);
+    if (gr != null) {
+      for (long edge = 0; edge < edges; edge++) {
+        geometry.storeAcross(edge, type, turns, edge * (degree2 + 4) + degree2 + 1, gr);
+      }
+    }
+  }
+
+  /** Turns gradients by filter coefficients, {@code step} elements per edge, into those by h. */
+  private void storeRadial(MemorySegment turns, long step, @Nullable Tensor gh, int edges) {
+    if (gh == null) {
+      return;
+    }
     double[] factors = EdgeGeometry.factors(degree2);
     for (long edge = 0; edge < edges; edge++) {
-      long at = edge * (degree2 + 4);
-      if (gh != null) {
-        for (int l = 0; l <= degree2; l++) {
-          double value = turns.getAtIndex(JAVA_DOUBLE, at + l);
-          TileTable.set(gh.memory(), gh.type(), edge * gh.rowStride() + l, value * factors[l]);
-        }
-      }
-      if (gr != null) {
-        geometry.storeAcross(edge, type, turns, at + degree2 + 1, gr);
+      for (int l = 0; l <= degree2; l++) {
+        double value = turns.getAtIndex(JAVA_DOUBLE, edge * step + l) * factors[l];
+        TileTable.set(gh.memory(), gh.type(), edge * gh.rowStride() + l, value);
       }
     }
   }
@@ -350,8 +650,11 @@ final class GridConvolution implements ConvolutionScheme {
     /** Row where the sums over lanes lie. */
     static final long SUMS = POINTS;
 
+    /** Row where their changes lie. */
+    static final long CHANGES = SUMS + 1;
+
     /** Row that takes what nobody wants. */
-    static final long SPARE = SUMS + 1;
+    static final long SPARE = CHANGES + 1;
 
     /** Row where the filters of a node's edges begin. */
     static final long FILTERS = SPARE + 1;
@@ -359,8 +662,8 @@ final class GridConvolution implements ConvolutionScheme {
     private final MemorySegment memory;
     private final long bytes;
 
-    Scratch(LayerWorkspace workspace, int longest) {
-      bytes = (FILTERS + longest) * row;
+    Scratch(LayerWorkspace workspace, long filters) {
+      bytes = (FILTERS + filters) * row;
       memory = workspace.get(Use.WORKERS, bytes * threads);
     }
 

@@ -3,6 +3,7 @@ package org.quern.gaunt;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import org.jspecify.annotations.Nullable;
+import org.quern.tensor.DType;
 import org.quern.tensor.Tensor;
 
 /**
@@ -12,6 +13,8 @@ import org.quern.tensor.Tensor;
 public final class LayerWorkspace implements AutoCloseable {
   private final @Nullable Arena[] arenas = new Arena[Use.values().length];
   private final MemorySegment[] segments = new MemorySegment[arenas.length];
+
+  private final SphereWorkspace sphere = new SphereWorkspace();
 
   /** What memory is used for; each keeps its own. */
   enum Use {
@@ -29,7 +32,19 @@ public final class LayerWorkspace implements AutoCloseable {
     DIRECTIONS,
     COEFFICIENTS,
     LENGTHS,
-    EDGE_GRADIENTS
+    EDGE_GRADIENTS,
+    VECTORS,
+    DEGREES,
+    VECTOR_GRADIENTS,
+    VECTOR_FACTORS,
+    HARMONICS,
+    FILTER_GRADIENTS,
+    FACTORS,
+    SCALE_FACTORS,
+    FACTOR_SAMPLES,
+    TURNS,
+    CHANGES,
+    WEIGHT_FACTORS
   }
 
   /** An empty workspace. */
@@ -49,6 +64,20 @@ public final class LayerWorkspace implements AutoCloseable {
     return segments[slot];
   }
 
+  /** Memory as a contiguous tensor. */
+  Tensor tensor(Use use, DType type, long... shape) {
+    long bytes = type.bytes();
+    for (long length : shape) {
+      bytes *= length;
+    }
+    return Tensor.of(get(use, bytes).asSlice(0, bytes), type, shape);
+  }
+
+  /** Scratch memory of {@link SphericalHarmonics}. */
+  SphereWorkspace sphere() {
+    return sphere;
+  }
+
   private void release(int slot) {
     Arena arena = arenas[slot];
     if (arena != null) {
@@ -60,6 +89,7 @@ public final class LayerWorkspace implements AutoCloseable {
 
   @Override
   public void close() {
+    sphere.close();
     for (int slot = 0; slot < arenas.length; slot++) {
       release(slot);
     }

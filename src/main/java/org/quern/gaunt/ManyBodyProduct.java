@@ -143,23 +143,12 @@ public final class ManyBodyProduct {
           for (long tile = from; tile < to; tile++) {
             long item = tile / blocks;
             int block = (int) (tile % blocks);
-            sample(in.view(block), item, own);
+            sample(in.view(block), item, own, 0);
             TileView target = sums.view(block);
             for (int l = 0; l <= degreeOut; l++) {
               long weightRow = weightRow(speciesOf[(int) item], block, l);
               kernels.powers(points, order, own, 0, weights, weightRow, own, points);
-              kernels.mix(
-                  projection[l].memory(),
-                  0,
-                  projection[l].rows(),
-                  points,
-                  own,
-                  points * row,
-                  row,
-                  target.memory(),
-                  target.item(item) + (long) l * l * target.rowStep(),
-                  target.rowStep(),
-                  false);
+              project(l, own, points, target, item);
             }
           }
         });
@@ -185,12 +174,8 @@ public final class ManyBodyProduct {
       @Nullable Tensor gw,
       LayerWorkspace workspace) {
     check(x, speciesOf, w, "g", g);
-    if (gx != null) {
-      TileOperand.check("gx", gx, type, x.shape());
-    }
-    if (gw != null) {
-      TileOperand.check("gw", gw, type, w.shape());
-    }
+    check("gx", gx, x);
+    check("gw", gw, w);
     TileOperand in = new TileOperand(x, kernels, workspace, Use.X, threads, null).read();
     TileOperand upstream =
         new TileOperand(g, kernels, workspace, Use.GRADIENT, threads, null).read();
@@ -198,11 +183,159 @@ public final class ManyBodyProduct {
         gx == null ? null : new TileOperand(gx, kernels, workspace, Use.X_GRADIENT, threads, null);
     MemorySegment weights = workspace.get(Use.WEIGHT, weightRows() * row);
     transfer(w, weights, true);
-    long batch = x.dim(0);
+    MemorySegment gweights = partWeights(workspace);
+    forTiles(
+        x.dim(0),
+        3L * points,
+        workspace,
+        (item, block, part, own) -> {
+          sample(in.view(block), item, own, 0);
+          clear(own, 2L * points, points);
+          for (int l = 0; l <= degreeOut; l++) {
+            spread(l, upstream.view(block), item, own, points);
+            long weightRow = weightRow(speciesOf[(int) item], block, l);
+            kernels.powersBackward(
+                points,
+                order,
+                own,
+                0,
+                own,
+                points,
+                weights,
+                weightRow,
+                own,
+                2L * points,
+                gweights,
+                part * weightRows() + weightRow);
+          }
+          if (gin != null) {
+            collect(own, 2L * points, gin.view(block), item);
+          }
+        });
+    finish(gin, gw, gweights);
+  }
+
+  /**
+   * Computes the gradients of {@code sum of hx gx + sum of hw gw}, where gx and gw are what {@link
+   * #backward} gives for the same operands: what training on gradients needs, forces among them. By
+   * symmetry it is also the change of these gradients when x and w change by hx and hw, and {@code
+   * gg} that of the output.
+   *
+   * @param x what {@link #forward} was given, as the next two
+   * @param g gradient by the output, [batch, n(Lout), channels]
+   * @param hx factors of gx, of the shape of x, or null where they are zero
+   * @param hw factors of gw, of the shape of w, or null where they are zero
+   * @param gx receives the gradient by x, or null
+   * @param gw receives the gradient by the weights, or null
+   * @param gg receives the gradient by g, or null
+   * @param workspace scratch memory
+   * @throws IllegalArgumentException as {@link #forward}
+   */
+  public void secondGradients(
+      Tensor x,
+      int[] speciesOf,
+      Tensor w,
+      Tensor g,
+      @Nullable Tensor hx,
+      @Nullable Tensor hw,
+      @Nullable Tensor gx,
+      @Nullable Tensor gw,
+      @Nullable Tensor gg,
+      LayerWorkspace workspace) {
+    check(x, speciesOf, w, "g", g);
+    check("hx", hx, x);
+    check("hw", hw, w);
+    check("gx", gx, x);
+    check("gw", gw, w);
+    check("gg", gg, g);
+    TileOperand in = new TileOperand(x, kernels, workspace, Use.X, threads, null).read();
+    TileOperand change =
+        hx == null
+            ? null
+            : new TileOperand(hx, kernels, workspace, Use.FACTORS, threads, null).read();
+    TileOperand upstream =
+        new TileOperand(g, kernels, workspace, Use.GRADIENT, threads, null).read();
+    TileOperand gin =
+        gx == null ? null : new TileOperand(gx, kernels, workspace, Use.X_GRADIENT, threads, null);
+    TileOperand out =
+        gg == null ? null : new TileOperand(gg, kernels, workspace, Use.OUT, threads, null);
+    MemorySegment weights = workspace.get(Use.WEIGHT, weightRows() * row);
+    transfer(w, weights, true);
+    MemorySegment changes = workspace.get(Use.WEIGHT_FACTORS, weightRows() * row);
+    if (hw == null) {
+      changes.fill((byte) 0);
+    } else {
+      transfer(hw, changes, true);
+    }
+    MemorySegment gweights = partWeights(workspace);
+    // Samples, their changes, what goes through the projections, sums; rows that nobody reads.
+    long moved = points;
+    long passed = 2L * points;
+    long sums = 3L * points;
+    long spare = 4L * points;
+    forTiles(
+        x.dim(0),
+        spare + order,
+        workspace,
+        (item, block, part, own) -> {
+          sample(in.view(block), item, own, 0);
+          clear(own, moved, points);
+          if (change != null) {
+            sample(change.view(block), item, own, moved);
+          }
+          clear(own, sums, points + order);
+          for (int l = 0; l <= degreeOut; l++) {
+            long at = weightRow(speciesOf[(int) item], block, l);
+            if (out != null) {
+              kernels.powers(points, order, own, 0, changes, at, own, passed);
+              kernels.powersBackward(
+                  points, order, own, 0, own, moved, weights, at, own, passed, own, spare);
+              project(l, own, passed, out.view(block), item);
+            }
+            spread(l, upstream.view(block), item, own, passed);
+            kernels.powersBackwardChange(
+                points,
+                order,
+                own,
+                0,
+                own,
+                moved,
+                own,
+                passed,
+                weights,
+                at,
+                changes,
+                at,
+                own,
+                sums,
+                gweights,
+                part * weightRows() + at);
+          }
+          if (gin != null) {
+            collect(own, sums, gin.view(block), item);
+          }
+        });
+    if (out != null) {
+      out.finish();
+    }
+    finish(gin, gw, gweights);
+  }
+
+  /** Work on one block of channels of one row of the batch. */
+  private interface TileTask {
+    /**
+     * Does the work.
+     *
+     * @param part the part of the batch that the item is in
+     * @param own rows of scratch memory
+     */
+    void run(long item, int block, long part, MemorySegment own);
+  }
+
+  /** Cuts a batch into the parts whose gradients by the weights are summed apart. */
+  private void forTiles(long batch, long scratchRows, LayerWorkspace workspace, TileTask task) {
     long grain = Math.max(1, Math.ceilDiv(batch, PARTS));
-    MemorySegment gweights = workspace.get(Use.WEIGHT_GRADIENT, PARTS * weightRows() * row);
-    gweights.asSlice(0, PARTS * weightRows() * row).fill((byte) 0);
-    long scratchBytes = 3L * points * row;
+    long scratchBytes = scratchRows * row;
     MemorySegment scratch = workspace.get(Use.WORKERS, scratchBytes * threads);
     Parallel.forRanges(
         batch,
@@ -210,13 +343,22 @@ public final class ManyBodyProduct {
         threads,
         (from, to, worker) -> {
           MemorySegment own = scratch.asSlice(worker * scratchBytes, scratchBytes);
-          long part = from / grain * weightRows();
           for (long item = from; item < to; item++) {
             for (int block = 0; block < blocks; block++) {
-              backward(in, upstream, gin, item, block, speciesOf, weights, gweights, part, own);
+              task.run(item, block, from / grain, own);
             }
           }
         });
+  }
+
+  private MemorySegment partWeights(LayerWorkspace workspace) {
+    long bytes = PARTS * weightRows() * row;
+    MemorySegment gweights = workspace.get(Use.WEIGHT_GRADIENT, bytes);
+    gweights.asSlice(0, bytes).fill((byte) 0);
+    return gweights;
+  }
+
+  private void finish(@Nullable TileOperand gin, @Nullable Tensor gw, MemorySegment gweights) {
     if (gin != null) {
       gin.finish();
     }
@@ -226,66 +368,59 @@ public final class ManyBodyProduct {
     }
   }
 
-  private void backward(
-      TileOperand in,
-      TileOperand upstream,
-      @Nullable TileOperand gin,
-      long item,
-      int block,
-      int[] speciesOf,
-      MemorySegment weights,
-      MemorySegment gweights,
-      long part,
-      MemorySegment own) {
-    sample(in.view(block), item, own);
-    own.asSlice(2L * points * row, points * row).fill((byte) 0);
-    TileView g = upstream.view(block);
-    for (int l = 0; l <= degreeOut; l++) {
-      kernels.mix(
-          spreading[l].memory(),
-          0,
-          points,
-          2 * l + 1,
-          g.memory(),
-          g.item(item) + (long) l * l * g.rowStep(),
-          g.rowStep(),
-          own,
-          points * row,
-          row,
-          false);
-      long weightRow = weightRow(speciesOf[(int) item], block, l);
-      kernels.powersBackward(
-          points,
-          order,
-          own,
-          0,
-          own,
-          points,
-          weights,
-          weightRow,
-          own,
-          2L * points,
-          gweights,
-          part + weightRow);
-    }
-    if (gin != null) {
-      TileView target = gin.view(block);
-      kernels.mix(
-          gathering.memory(),
-          0,
-          gathering.rows(),
-          points,
-          own,
-          2L * points * row,
-          row,
-          target.memory(),
-          target.item(item),
-          target.rowStep(),
-          false);
-    }
+  private void clear(MemorySegment own, long from, long rows) {
+    own.asSlice(from * row, rows * row).fill((byte) 0);
   }
 
-  private void sample(TileView x, long item, MemorySegment own) {
+  /** The transpose of {@link #project}. */
+  private void spread(int l, TileView g, long item, MemorySegment own, long to) {
+    kernels.mix(
+        spreading[l].memory(),
+        0,
+        points,
+        2 * l + 1,
+        g.memory(),
+        g.item(item) + (long) l * l * g.rowStep(),
+        g.rowStep(),
+        own,
+        to * row,
+        row,
+        false);
+  }
+
+  /** The coefficients of degree l of samples. */
+  private void project(int l, MemorySegment own, long from, TileView out, long item) {
+    kernels.mix(
+        projection[l].memory(),
+        0,
+        projection[l].rows(),
+        points,
+        own,
+        from * row,
+        row,
+        out.memory(),
+        out.item(item) + (long) l * l * out.rowStep(),
+        out.rowStep(),
+        false);
+  }
+
+  /** The transpose of {@link #sample}. */
+  private void collect(MemorySegment own, long from, TileView out, long item) {
+    kernels.mix(
+        gathering.memory(),
+        0,
+        gathering.rows(),
+        points,
+        own,
+        from * row,
+        row,
+        out.memory(),
+        out.item(item),
+        out.rowStep(),
+        false);
+  }
+
+  private void sample(TileView x, long item, MemorySegment own, long to) {
     kernels.mix(
         sampling.memory(),
         0,
@@ -295,7 +430,7 @@ public final class ManyBodyProduct {
         x.item(item),
         x.rowStep(),
         own,
-        0,
+        to * row,
         row,
         false);
   }
@@ -339,6 +474,12 @@ public final class ManyBodyProduct {
         sum += TileTable.get(parts, kernels.type(), part * elements + i);
       }
       TileTable.set(parts, kernels.type(), i, sum);
+    }
+  }
+
+  private void check(String name, @Nullable Tensor tensor, Tensor like) {
+    if (tensor != null) {
+      TileOperand.check(name, tensor, type, like.shape());
     }
   }
 

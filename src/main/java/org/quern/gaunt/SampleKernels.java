@@ -163,6 +163,29 @@ interface SampleKernels {
       long gwRow);
 
   /**
+   * The change of {@link #powersBackward} with f and w: {@code out[r] += g[r] sum_k (k+1) (dw[k]
+   * f[r]^k + k w[k] f[r]^(k-1) df[r])}, and per order {@code gw[k] += sum_r g[r] (k+1) f[r]^k
+   * df[r]}.
+   */
+  void powersBackwardChange(
+      int rows,
+      int orders,
+      MemorySegment f,
+      long fRow,
+      MemorySegment df,
+      long dfRow,
+      MemorySegment g,
+      long gRow,
+      MemorySegment w,
+      long wRow,
+      MemorySegment dw,
+      long dwRow,
+      MemorySegment out,
+      long outRow,
+      MemorySegment gw,
+      long gwRow);
+
+  /**
    * The factor of the recurrence of the monic Legendre polynomials, {@code p_0 = 1}, {@code p_1 =
    * x}, {@code p_(l+1) = x p_l - step(l) p_(l-1)}.
    */
@@ -216,6 +239,51 @@ interface SampleKernels {
       long gradientAt);
 
   /**
+   * The change of {@link #zonal} with its coefficients and directions: {@code out[i, s] = sum_l
+   * dc[e_i, l] p_l(u . s) + c[e_i, l] p_l'(u . s) (du[e_i] . s)}.
+   *
+   * @param turns du, laid out as the directions
+   * @param changes dc, laid out as the coefficients
+   */
+  void zonalChange(
+      int edges,
+      MemorySegment index,
+      long indexAt,
+      MemorySegment directions,
+      MemorySegment coefficients,
+      MemorySegment turns,
+      MemorySegment changes,
+      int degree,
+      MemorySegment points,
+      long pointsAt,
+      MemorySegment out,
+      long outAt);
+
+  /**
+   * The change of {@link #zonalBackward} with q, coefficients and directions. With p_l and its
+   * derivatives at u . s, it adds to {@code dgc[l]} the sum over points of {@code dq p_l + q p_l'
+   * (du . s)}, to {@code dgu} the vector {@code sum_s sum_l ((dq c[l] + q dc[l]) p_l' + q c[l]
+   * p_l'' (du . s)) s}, and to {@code gu} what {@link #zonalBackward} does.
+   *
+   * @param q one element per point, then as many of {@code dq}
+   * @param gradient F64, {@code dgc}, then the three elements of {@code dgu}, then those of {@code
+   *     gu}
+   */
+  void zonalBackwardChange(
+      long edge,
+      MemorySegment directions,
+      MemorySegment coefficients,
+      MemorySegment turns,
+      MemorySegment changes,
+      int degree,
+      MemorySegment points,
+      long pointsAt,
+      MemorySegment q,
+      long qAt,
+      MemorySegment gradient,
+      long gradientAt);
+
+  /**
    * Messages to one node at {@link #POINTS} points: {@code out[s] = sum_i filter[i, s] scale[e_i]
    * x[node_i, s]}, in the order of the edges.
    *
@@ -242,29 +310,36 @@ interface SampleKernels {
       long outRow);
 
   /**
-   * Sums over the lanes: {@code q[s] += sum_lane x[s] g[s] scale} at {@link #POINTS} points, and
-   * {@code gs += sum_s filter[s] x[s] g[s]} per lane.
+   * Sums over all lanes of some blocks: {@code q[s] += sum_block,lane x[s] g[s] scale} at {@link
+   * #POINTS} points, and per block and lane {@code gs += sum_s filter[s] x[s] g[s]}.
    *
+   * @param step rows between the blocks of x, and of g
    * @param scaled whether there are scales; without them they count as one, and {@code gs} is left
    *     alone
-   * @param scaleAt byte of the row of scales
+   * @param scaleAt byte of the first block's row of scales; the others are {@code scaleStep} bytes
+   *     apart
    * @param q one element per point
-   * @param gsAt byte of the row that receives the gradient of the scales
+   * @param gsAt byte of the first row that receives the gradient of the scales; the others are
+   *     {@code gsStep} bytes apart
    */
   void contract(
+      int blocks,
       MemorySegment x,
       long xRow,
       MemorySegment g,
       long gRow,
+      long step,
       MemorySegment filter,
       long filterAt,
       boolean scaled,
       MemorySegment scale,
       long scaleAt,
+      long scaleStep,
       MemorySegment q,
       long qAt,
       MemorySegment gs,
-      long gsAt);
+      long gsAt,
+      long gsStep);
 
   /**
    * {@code out[r] = in[r] factor} for one row of factors, or adds that to {@code out[r]}. All rows

@@ -205,6 +205,44 @@ final class ScalarSampleKernels implements SampleKernels {
   }
 
   @Override
+  public void powersBackwardChange(
+      int rows,
+      int orders,
+      MemorySegment f,
+      long fRow,
+      MemorySegment df,
+      long dfRow,
+      MemorySegment g,
+      long gRow,
+      MemorySegment w,
+      long wRow,
+      MemorySegment dw,
+      long dwRow,
+      MemorySegment out,
+      long outRow,
+      MemorySegment gw,
+      long gwRow) {
+    for (int r = 0; r < rows; r++) {
+      for (int lane = 0; lane < LANES; lane++) {
+        double base = get(f, fRow + r, lane);
+        double change = get(df, dfRow + r, lane);
+        double power = get(g, gRow + r, lane);
+        double before = 0;
+        double sum = get(out, outRow + r, lane);
+        for (int k = 0; k < orders; k++) {
+          sum += (k + 1) * get(dw, dwRow + k, lane) * power;
+          sum += (k + 1.0) * k * get(w, wRow + k, lane) * before;
+          double term = (k + 1) * power * change;
+          set(gw, gwRow + k, lane, get(gw, gwRow + k, lane) + term);
+          before = power * change;
+          power *= base;
+        }
+        set(out, outRow + r, lane, sum);
+      }
+    }
+  }
+
+  @Override
   public void zonal(
       int edges,
       MemorySegment index,
@@ -271,6 +309,100 @@ final class ScalarSampleKernels implements SampleKernels {
     }
   }
 
+  @Override
+  public void zonalChange(
+      int edges,
+      MemorySegment index,
+      long indexAt,
+      MemorySegment directions,
+      MemorySegment coefficients,
+      MemorySegment turns,
+      MemorySegment changes,
+      int degree,
+      MemorySegment points,
+      long pointsAt,
+      MemorySegment out,
+      long outAt) {
+    for (int i = 0; i < edges; i++) {
+      long edge = index.getAtIndex(JAVA_INT, indexAt + i);
+      for (int s = 0; s < POINTS; s++) {
+        double cos = cosine(edge, directions, points, pointsAt + s);
+        double turn = cosine(edge, turns, points, pointsAt + s);
+        double before = 0;
+        double legendre = 1;
+        double slopeBefore = 0;
+        double slope = 0;
+        double sum = 0;
+        for (int l = 0; l <= degree; l++) {
+          long at = edge * (degree + 1) + l;
+          sum += changes.getAtIndex(JAVA_DOUBLE, at) * legendre;
+          sum += coefficients.getAtIndex(JAVA_DOUBLE, at) * slope * turn;
+          double step = SampleKernels.step(l);
+          double next = cos * legendre - step * before;
+          double nextSlope = legendre + cos * slope - step * slopeBefore;
+          before = legendre;
+          legendre = next;
+          slopeBefore = slope;
+          slope = nextSlope;
+        }
+        out.setAtIndex(JAVA_DOUBLE, outAt + (long) i * POINTS + s, sum);
+      }
+    }
+  }
+
+  @Override
+  public void zonalBackwardChange(
+      long edge,
+      MemorySegment directions,
+      MemorySegment coefficients,
+      MemorySegment turns,
+      MemorySegment changes,
+      int degree,
+      MemorySegment points,
+      long pointsAt,
+      MemorySegment q,
+      long qAt,
+      MemorySegment gradient,
+      long gradientAt) {
+    for (int s = 0; s < POINTS; s++) {
+      double cos = cosine(edge, directions, points, pointsAt + s);
+      double turn = cosine(edge, turns, points, pointsAt + s);
+      double weight = q.getAtIndex(JAVA_DOUBLE, qAt + s);
+      double change = q.getAtIndex(JAVA_DOUBLE, qAt + POINTS + s);
+      double before = 0;
+      double legendre = 1;
+      double slopeBefore = 0;
+      double slope = 0;
+      double bendBefore = 0;
+      double bend = 0;
+      double first = 0;
+      double second = 0;
+      for (int l = 0; l <= degree; l++) {
+        long at = edge * (degree + 1) + l;
+        double c = coefficients.getAtIndex(JAVA_DOUBLE, at);
+        add(gradient, gradientAt + l, change * legendre + weight * slope * turn);
+        first += c * slope;
+        second += changes.getAtIndex(JAVA_DOUBLE, at) * slope + c * bend * turn;
+        double step = SampleKernels.step(l);
+        double next = cos * legendre - step * before;
+        double nextSlope = legendre + cos * slope - step * slopeBefore;
+        double nextBend = 2 * slope + cos * bend - step * bendBefore;
+        before = legendre;
+        legendre = next;
+        slopeBefore = slope;
+        slope = nextSlope;
+        bendBefore = bend;
+        bend = nextBend;
+      }
+      for (int axis = 0; axis < 3; axis++) {
+        double along = points.getAtIndex(JAVA_DOUBLE, pointsAt + s + (long) axis * POINTS);
+        long to = gradientAt + degree + 1 + axis;
+        add(gradient, to, (change * first + weight * second) * along);
+        add(gradient, to + 3, weight * first * along);
+      }
+    }
+  }
+
   private static double cosine(
       long edge, MemorySegment directions, MemorySegment points, long point) {
     double cos = 0;
@@ -320,29 +452,37 @@ final class ScalarSampleKernels implements SampleKernels {
 
   @Override
   public void contract(
+      int blocks,
       MemorySegment x,
       long xRow,
       MemorySegment g,
       long gRow,
+      long step,
       MemorySegment filter,
       long filterAt,
       boolean scaled,
       MemorySegment scale,
       long scaleAt,
+      long scaleStep,
       MemorySegment q,
       long qAt,
       MemorySegment gs,
-      long gsAt) {
+      long gsAt,
+      long gsStep) {
     for (int s = 0; s < POINTS; s++) {
       double factor = filter.getAtIndex(JAVA_DOUBLE, filterAt + s);
       double sum = 0;
-      for (int lane = 0; lane < LANES; lane++) {
-        double product = get(x, xRow + s, lane) * get(g, gRow + s, lane);
-        if (scaled) {
-          put(gs, gsAt, lane, at(gs, gsAt, lane) + factor * product);
-          product *= at(scale, scaleAt, lane);
+      for (int block = 0; block < blocks; block++) {
+        long skipped = block * step + s;
+        long to = gsAt + block * gsStep;
+        for (int lane = 0; lane < LANES; lane++) {
+          double product = get(x, xRow + skipped, lane) * get(g, gRow + skipped, lane);
+          if (scaled) {
+            put(gs, to, lane, at(gs, to, lane) + factor * product);
+            product *= at(scale, scaleAt + block * scaleStep, lane);
+          }
+          sum += product;
         }
-        sum += product;
       }
       add(q, qAt + s, sum);
     }

@@ -98,6 +98,18 @@ final class TileOperand {
         tensor.memory(), (long) block * LANES * type.bytes(), rowsPerItem * row, row);
   }
 
+  /**
+   * The end of the run of blocks from {@code block} on that lie a fixed {@link #blockStep} apart.
+   */
+  int runEnd(int block) {
+    return block < copiedFrom ? copiedFrom : blocks;
+  }
+
+  /** Bytes between the blocks of the run that a block belongs to. */
+  long blockStep(int block) {
+    return block < copiedFrom ? (long) LANES * type.bytes() : copyBytes();
+  }
+
   /** Makes the copies, of an operand that is to be read. */
   TileOperand read() {
     for (int block = copiedFrom; block < blocks; block++) {

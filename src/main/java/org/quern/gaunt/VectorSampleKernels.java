@@ -458,6 +458,61 @@ final class VectorSampleKernels implements SampleKernels {
   }
 
   @Override
+  public void powersBackwardChange(
+      int rows,
+      int orders,
+      MemorySegment fIn,
+      long fRow,
+      MemorySegment dfIn,
+      long dfRow,
+      MemorySegment gIn,
+      long gRow,
+      MemorySegment wIn,
+      long wRow,
+      MemorySegment dwIn,
+      long dwRow,
+      MemorySegment outIn,
+      long outRow,
+      MemorySegment gwIn,
+      long gwRow) {
+    MemorySegment f = NativeViews.base(fIn);
+    MemorySegment df = NativeViews.base(dfIn);
+    MemorySegment g = NativeViews.base(gIn);
+    MemorySegment w = NativeViews.base(wIn);
+    MemorySegment dw = NativeViews.base(dwIn);
+    MemorySegment out = NativeViews.base(outIn);
+    MemorySegment gw = NativeViews.base(gwIn);
+    long fAt = rows(fIn, fRow, rows);
+    long dfAt = rows(dfIn, dfRow, rows);
+    long gAt = rows(gIn, gRow, rows);
+    long wAt = rows(wIn, wRow, orders);
+    long dwAt = rows(dwIn, dwRow, orders);
+    long outAt = rows(outIn, outRow, rows);
+    long gwAt = rows(gwIn, gwRow, orders);
+    for (int r = 0; r < rows; r++) {
+      for (int lane = 0; lane < ROW; lane += VECTOR) {
+        long at = (long) r * ROW + lane;
+        FloatVector base = load(f, fAt + at);
+        FloatVector change = load(df, dfAt + at);
+        FloatVector power = load(g, gAt + at);
+        FloatVector before = FloatVector.zero(S);
+        FloatVector sum = load(out, outAt + at);
+        for (int k = 0; k < orders; k++) {
+          long order = (long) k * ROW + lane;
+          sum = power.mul(k + 1f).fma(load(dw, dwAt + order), sum);
+          sum = before.mul((k + 1f) * k).fma(load(w, wAt + order), sum);
+          before = power.mul(change);
+          before
+              .fma(FloatVector.broadcast(S, k + 1f), load(gw, gwAt + order))
+              .intoMemorySegment(gw, gwAt + order, LE);
+          power = power.mul(base);
+        }
+        sum.intoMemorySegment(out, outAt + at, LE);
+      }
+    }
+  }
+
+  @Override
   public void zonal(
       int edges,
       MemorySegment indexIn,
@@ -569,6 +624,125 @@ final class VectorSampleKernels implements SampleKernels {
       add(gradient, gradientAt + degree + 1, turn.mul(load(at, points + lane)));
       add(gradient, gradientAt + degree + 2, turn.mul(load(at, points + POINT_BYTES + lane)));
       add(gradient, gradientAt + degree + 3, turn.mul(load(at, points + 2 * POINT_BYTES + lane)));
+    }
+  }
+
+  @Override
+  public void zonalChange(
+      int edges,
+      MemorySegment indexIn,
+      long indexAt,
+      MemorySegment directionsIn,
+      MemorySegment coefficientsIn,
+      MemorySegment turnsIn,
+      MemorySegment changesIn,
+      int degree,
+      MemorySegment pointsIn,
+      long pointsAt,
+      MemorySegment outIn,
+      long outAt) {
+    MemorySegment index = NativeViews.base(indexIn);
+    MemorySegment coefficients = NativeViews.base(coefficientsIn);
+    MemorySegment changes = NativeViews.base(changesIn);
+    MemorySegment out = NativeViews.base(outIn);
+    long indexFrom = NativeViews.at(indexIn, indexAt * Integer.BYTES, (long) edges * Integer.BYTES);
+    long points = elements(pointsIn, pointsAt, 3L * POINTS);
+    long to = elements(outIn, outAt, (long) edges * POINTS);
+    for (int i = 0, count = Math.min(edges, MOST); i < count; i++) {
+      long edge = index.get(INT, indexFrom + (long) i * Integer.BYTES);
+      long direction = elements(directionsIn, 4 * edge, 4);
+      long turned = elements(turnsIn, 4 * edge, 4);
+      long coefficient = elements(coefficientsIn, edge * (degree + 1), degree + 1);
+      long change = elements(changesIn, edge * (degree + 1), degree + 1);
+      for (int lane = 0; lane < POINT_BYTES; lane += VECTOR) {
+        FloatVector cos = cosine(directionsIn, direction, pointsIn, points + lane);
+        FloatVector turn = cosine(turnsIn, turned, pointsIn, points + lane);
+        FloatVector before = FloatVector.zero(S);
+        FloatVector legendre = FloatVector.broadcast(S, 1);
+        FloatVector slopeBefore = before;
+        FloatVector slope = before;
+        FloatVector sum = before;
+        for (int l = 0; l <= degree; l++) {
+          long skipped = (long) l * Float.BYTES;
+          sum = legendre.fma(spread(changes, change + skipped), sum);
+          sum = slope.mul(turn).fma(spread(coefficients, coefficient + skipped), sum);
+          FloatVector step = FloatVector.broadcast(S, -STEPS[l]);
+          FloatVector nextSlope = cos.fma(slope, slopeBefore.fma(step, legendre));
+          FloatVector next = cos.fma(legendre, before.mul(step));
+          before = legendre;
+          legendre = next;
+          slopeBefore = slope;
+          slope = nextSlope;
+        }
+        sum.intoMemorySegment(out, to + lane, LE);
+      }
+      to += POINT_BYTES;
+    }
+  }
+
+  @Override
+  public void zonalBackwardChange(
+      long edge,
+      MemorySegment directionsIn,
+      MemorySegment coefficientsIn,
+      MemorySegment turnsIn,
+      MemorySegment changesIn,
+      int degree,
+      MemorySegment pointsIn,
+      long pointsAt,
+      MemorySegment qIn,
+      long qAt,
+      MemorySegment gradient,
+      long gradientAt) {
+    MemorySegment coefficients = NativeViews.base(coefficientsIn);
+    MemorySegment changes = NativeViews.base(changesIn);
+    MemorySegment at = NativeViews.base(pointsIn);
+    MemorySegment q = NativeViews.base(qIn);
+    long direction = elements(directionsIn, 4 * edge, 4);
+    long turned = elements(turnsIn, 4 * edge, 4);
+    long coefficient = elements(coefficientsIn, edge * (degree + 1), degree + 1);
+    long changed = elements(changesIn, edge * (degree + 1), degree + 1);
+    long points = elements(pointsIn, pointsAt, 3L * POINTS);
+    long weights = elements(qIn, qAt, 2L * POINTS);
+    for (int lane = 0; lane < POINT_BYTES; lane += VECTOR) {
+      FloatVector cos = cosine(directionsIn, direction, pointsIn, points + lane);
+      FloatVector turn = cosine(turnsIn, turned, pointsIn, points + lane);
+      FloatVector weight = load(q, weights + lane);
+      FloatVector change = load(q, weights + POINT_BYTES + lane);
+      FloatVector weightTurn = weight.mul(turn);
+      FloatVector before = FloatVector.zero(S);
+      FloatVector legendre = FloatVector.broadcast(S, 1);
+      FloatVector slopeBefore = before;
+      FloatVector slope = before;
+      FloatVector bendBefore = before;
+      FloatVector bend = before;
+      FloatVector first = before;
+      FloatVector second = before;
+      for (int l = 0; l <= degree; l++) {
+        long skipped = (long) l * Float.BYTES;
+        FloatVector c = spread(coefficients, coefficient + skipped);
+        add(gradient, gradientAt + l, change.fma(legendre, weightTurn.mul(slope)));
+        first = slope.fma(c, first);
+        second = slope.fma(spread(changes, changed + skipped), second);
+        second = bend.mul(turn).fma(c, second);
+        FloatVector step = FloatVector.broadcast(S, -STEPS[l]);
+        FloatVector nextBend = cos.fma(bend, bendBefore.fma(step, slope.add(slope)));
+        FloatVector nextSlope = cos.fma(slope, slopeBefore.fma(step, legendre));
+        FloatVector next = cos.fma(legendre, before.mul(step));
+        before = legendre;
+        legendre = next;
+        slopeBefore = slope;
+        slope = nextSlope;
+        bendBefore = bend;
+        bend = nextBend;
+      }
+      second = change.fma(first, weight.mul(second));
+      first = first.mul(weight);
+      for (int axis = 0; axis < 3; axis++) {
+        FloatVector along = load(at, points + (long) axis * POINT_BYTES + lane);
+        add(gradient, gradientAt + degree + 1 + axis, second.mul(along));
+        add(gradient, gradientAt + degree + 4 + axis, first.mul(along));
+      }
     }
   }
 
@@ -727,46 +901,159 @@ final class VectorSampleKernels implements SampleKernels {
 
   @Override
   public void contract(
+      int blocks,
       MemorySegment xIn,
       long xRow,
       MemorySegment gIn,
       long gRow,
+      long step,
       MemorySegment filterIn,
       long filterAt,
       boolean scaled,
       MemorySegment scaleIn,
       long scaleAt,
+      long scaleStep,
       MemorySegment qIn,
       long qAt,
       MemorySegment gsIn,
-      long gsAt) {
-    MemorySegment x = NativeViews.base(xIn);
-    MemorySegment g = NativeViews.base(gIn);
-    MemorySegment filter = NativeViews.base(filterIn);
-    MemorySegment q = NativeViews.base(qIn);
-    long xAt = rows(xIn, xRow, POINTS);
-    long gAt = rows(gIn, gRow, POINTS);
+      long gsAt,
+      long gsStep) {
+    long span = (blocks - 1) * step + POINTS;
+    long xFrom = rows(xIn, xRow, span);
+    long gFrom = rows(gIn, gRow, span);
     long filterFrom = elements(filterIn, filterAt, POINTS);
     long qFrom = elements(qIn, qAt, POINTS);
     for (int lane = 0; lane < ROW; lane += VECTOR) {
-      FloatVector sum = FloatVector.zero(S);
-      FloatVector scale = FloatVector.broadcast(S, 1);
       if (scaled) {
-        scale = load(NativeViews.base(scaleIn), NativeViews.at(scaleIn, scaleAt, ROW) + lane);
-      }
-      for (int s = 0; s < POINTS; s++) {
-        long at = (long) s * ROW + lane;
-        FloatVector product = load(x, xAt + at).mul(load(g, gAt + at));
-        sum = product.fma(spread(filter, filterFrom + (long) s * Float.BYTES), sum);
-        long to = qFrom + (long) s * Float.BYTES;
-        q.set(FLOAT, to, q.get(FLOAT, to) + product.mul(scale).reduceLanes(VectorOperators.ADD));
-      }
-      if (scaled) {
-        MemorySegment gs = NativeViews.base(gsIn);
-        long to = NativeViews.at(gsIn, gsAt, ROW) + lane;
-        load(gs, to).add(sum).intoMemorySegment(gs, to, LE);
+        long scaleFrom = NativeViews.at(scaleIn, scaleAt, span(blocks, scaleStep)) + lane;
+        long gsFrom = NativeViews.at(gsIn, gsAt, span(blocks, gsStep)) + lane;
+        for (int s = 0; s < POINTS; s += FEW) {
+          contractScaled(
+              blocks,
+              xIn,
+              xFrom + (long) s * ROW + lane,
+              gIn,
+              gFrom + (long) s * ROW + lane,
+              step * ROW,
+              filterIn,
+              filterFrom + (long) s * Float.BYTES,
+              scaleIn,
+              scaleFrom,
+              scaleStep,
+              qIn,
+              qFrom + (long) s * Float.BYTES,
+              gsIn,
+              gsFrom,
+              gsStep);
+        }
+      } else {
+        for (int s = 0; s < POINTS; s += BLOCK) {
+          contractPlain(
+              blocks,
+              xIn,
+              xFrom + (long) s * ROW + lane,
+              gIn,
+              gFrom + (long) s * ROW + lane,
+              step * ROW,
+              qIn,
+              qFrom + (long) s * Float.BYTES);
+        }
       }
     }
+  }
+
+  private static void contractPlain(
+      int blocks,
+      MemorySegment xIn,
+      long xAt,
+      MemorySegment gIn,
+      long gAt,
+      long step,
+      MemorySegment qIn,
+      long qAt) {
+    MemorySegment x = NativeViews.base(xIn);
+    MemorySegment g = NativeViews.base(gIn);
+    FloatVector a0 = FloatVector.zero(S);
+    FloatVector a1 = a0;
+    FloatVector a2 = a0;
+    FloatVector a3 = a0;
+    FloatVector a4 = a0;
+    FloatVector a5 = a0;
+    FloatVector a6 = a0;
+    FloatVector a7 = a0;
+    for (int block = 0, count = Math.min(blocks, MOST); block < count; block++) {
+      long from = xAt + block * step;
+      long to = gAt + block * step;
+      a0 = load(x, from).fma(load(g, to), a0);
+      a1 = load(x, from + ROW).fma(load(g, to + ROW), a1);
+      a2 = load(x, from + 2 * ROW).fma(load(g, to + 2 * ROW), a2);
+      a3 = load(x, from + 3 * ROW).fma(load(g, to + 3 * ROW), a3);
+      a4 = load(x, from + 4 * ROW).fma(load(g, to + 4 * ROW), a4);
+      a5 = load(x, from + 5 * ROW).fma(load(g, to + 5 * ROW), a5);
+      a6 = load(x, from + 6 * ROW).fma(load(g, to + 6 * ROW), a6);
+      a7 = load(x, from + 7 * ROW).fma(load(g, to + 7 * ROW), a7);
+    }
+    addFour(qIn, qAt, a0, a1, a2, a3);
+    addFour(qIn, qAt + 16, a4, a5, a6, a7);
+  }
+
+  private static void contractScaled(
+      int blocks,
+      MemorySegment xIn,
+      long xAt,
+      MemorySegment gIn,
+      long gAt,
+      long step,
+      MemorySegment filterIn,
+      long filterAt,
+      MemorySegment scaleIn,
+      long scaleAt,
+      long scaleStep,
+      MemorySegment qIn,
+      long qAt,
+      MemorySegment gsIn,
+      long gsAt,
+      long gsStep) {
+    MemorySegment x = NativeViews.base(xIn);
+    MemorySegment g = NativeViews.base(gIn);
+    MemorySegment filter = NativeViews.base(filterIn);
+    MemorySegment scales = NativeViews.base(scaleIn);
+    MemorySegment gs = NativeViews.base(gsIn);
+    FloatVector a0 = FloatVector.zero(S);
+    FloatVector a1 = a0;
+    FloatVector a2 = a0;
+    FloatVector a3 = a0;
+    for (int block = 0, count = Math.min(blocks, MOST); block < count; block++) {
+      long from = xAt + block * step;
+      long to = gAt + block * step;
+      FloatVector scale = load(scales, scaleAt + block * scaleStep);
+      FloatVector even = load(gs, gsAt + block * gsStep);
+      FloatVector odd = FloatVector.zero(S);
+      FloatVector p0 = load(x, from).mul(load(g, to));
+      a0 = p0.fma(scale, a0);
+      even = p0.fma(spread(filter, filterAt + 0), even);
+      FloatVector p1 = load(x, from + ROW).mul(load(g, to + ROW));
+      a1 = p1.fma(scale, a1);
+      odd = p1.fma(spread(filter, filterAt + 4), odd);
+      FloatVector p2 = load(x, from + 2 * ROW).mul(load(g, to + 2 * ROW));
+      a2 = p2.fma(scale, a2);
+      even = p2.fma(spread(filter, filterAt + 8), even);
+      FloatVector p3 = load(x, from + 3 * ROW).mul(load(g, to + 3 * ROW));
+      a3 = p3.fma(scale, a3);
+      odd = p3.fma(spread(filter, filterAt + 12), odd);
+      even.add(odd).intoMemorySegment(gs, gsAt + block * gsStep, LE);
+    }
+    addFour(qIn, qAt, a0, a1, a2, a3);
+  }
+
+  /** Adds the sums over the lanes of four vectors to four elements. */
+  private static void addFour(
+      MemorySegment qIn, long at, FloatVector a, FloatVector b, FloatVector c, FloatVector d) {
+    MemorySegment q = NativeViews.base(qIn);
+    q.set(FLOAT, at, q.get(FLOAT, at) + a.reduceLanes(VectorOperators.ADD));
+    q.set(FLOAT, at + 4, q.get(FLOAT, at + 4) + b.reduceLanes(VectorOperators.ADD));
+    q.set(FLOAT, at + 8, q.get(FLOAT, at + 8) + c.reduceLanes(VectorOperators.ADD));
+    q.set(FLOAT, at + 12, q.get(FLOAT, at + 12) + d.reduceLanes(VectorOperators.ADD));
   }
 
   @Override

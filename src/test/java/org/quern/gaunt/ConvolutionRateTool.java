@@ -45,7 +45,7 @@ public final class ConvolutionRateTool {
         for (int j = 0; j < 50; j++) {
           kernels.mix(table.memory(), 0, 64, 48, in.memory(), 0, 64, out.memory(), 0, 64, false);
         }
-        least = Math.min(least, System.nanoTime() - start);
+        least = Math.min(least, (double) (System.nanoTime() - start));
       }
       System.out.printf(Locale.ROOT, "%.1f multiply-adds per ns%n", 50.0 * 64 * 48 * 16 / least);
     }

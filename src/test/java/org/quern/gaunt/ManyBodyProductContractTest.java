@@ -156,6 +156,89 @@ class ManyBodyProductContractTest {
     }
   }
 
+  @ParameterizedTest
+  @MethodSource("kinds")
+  void secondGradientsAreTheChangeOfTheGradients(Kind kind) {
+    for (int[] shape : new int[][] {{2, 3, 2}, {1, 1, 1}, {2, 2, 0}, {1, 4, 1}}) {
+      int channels = 18;
+      try (Arena arena = Arena.ofShared();
+          LayerWorkspace workspace = new LayerWorkspace()) {
+        Problem p = new Problem(arena, 81, kind.type, shape, 3, 2, channels);
+        Problem by = new Problem(arena, 82, kind.type, shape, 3, 2, channels);
+        Tensor[] got = {
+          Tensor.allocate(arena, kind.type, p.x.shape()),
+          Tensor.allocate(arena, kind.type, p.w.shape()),
+          Tensor.allocate(arena, kind.type, p.g.shape())
+        };
+        ManyBodyProduct plan = kind.plan(shape, channels, 2, 1);
+        plan.secondGradients(
+            p.x, p.species, p.w, p.g, by.x, by.w, got[0], got[1], got[2], workspace);
+        // The change of gradients and output, by central differences in double precision.
+        double step = 1e-5;
+        Tensor[] up = gradients(arena, p, by, step, channels, workspace);
+        Tensor[] down = gradients(arena, p, by, -step, channels, workspace);
+        for (int which = 0; which < 3; which++) {
+          double[] expected = up[which].toDoubleArray();
+          double[] other = down[which].toDoubleArray();
+          for (int i = 0; i < expected.length; i++) {
+            expected[i] = (expected[i] - other[i]) / (2 * step);
+          }
+          double distance = SphereFunctions.distance(got[which], expected);
+          double tolerance = kind.type == DType.F64 ? 1e-8 : 1e-5;
+          assertTrue(distance <= tolerance, kind + " result " + which + ": " + distance);
+        }
+        // Parts: what the factors of one gradient give, without those of the other, adds up.
+        Tensor[] part = new Tensor[2];
+        for (int i = 0; i < 2; i++) {
+          part[i] = Tensor.allocate(arena, kind.type, p.x.shape());
+          plan.secondGradients(
+              p.x,
+              p.species,
+              p.w,
+              p.g,
+              i == 0 ? by.x : null,
+              i == 0 ? null : by.w,
+              part[i],
+              null,
+              null,
+              workspace);
+        }
+        double[] sum = part[0].toDoubleArray();
+        double[] rest = part[1].toDoubleArray();
+        for (int i = 0; i < sum.length; i++) {
+          sum[i] += rest[i];
+        }
+        assertTrue(SphereFunctions.distance(got[0], sum) <= 1e-5, kind + " parts");
+      }
+    }
+  }
+
+  /** Gradients by x and w, and the output, at operands moved along others. */
+  private static Tensor[] gradients(
+      Arena arena, Problem p, Problem by, double step, int channels, LayerWorkspace workspace) {
+    Tensor x = moved(arena, p.x, by.x, step);
+    Tensor w = moved(arena, p.w, by.w, step);
+    Tensor g = p.g.to(DType.F64, arena);
+    Tensor[] results = {
+      Tensor.allocate(arena, DType.F64, x.shape()),
+      Tensor.allocate(arena, DType.F64, w.shape()),
+      Tensor.allocate(arena, DType.F64, g.shape())
+    };
+    ManyBodyProduct plan = new Kind(Tier.SCALAR, DType.F64).plan(p.shape, channels, 2, 1);
+    plan.backward(x, p.species, w, g, results[0], results[1], workspace);
+    plan.forward(x, p.species, w, results[2], workspace);
+    return results;
+  }
+
+  private static Tensor moved(Arena arena, Tensor from, Tensor along, double step) {
+    double[] values = from.toDoubleArray();
+    double[] direction = along.toDoubleArray();
+    for (int i = 0; i < values.length; i++) {
+      values[i] += step * direction[i];
+    }
+    return Tensor.copyOf(arena, values, from.shape());
+  }
+
   private static double moved(Arena arena, Problem p, int which, double[] direction, double step) {
     double[] values = (which == 0 ? p.x : p.w).toDoubleArray();
     for (int i = 0; i < values.length; i++) {
@@ -170,6 +253,61 @@ class ManyBodyProductContractTest {
       sum += out[i] * g[i];
     }
     return sum;
+  }
+
+  @Test
+  void forcesTrainTheWeights() {
+    // Energy: the powers of a convolution, summed. Some sum of its slopes by the edge vectors, as a
+    // loss of forces has, is differentiated by the weights: back through both layers, and again.
+    int[] source = {1, 2, 0, 2, 0, 1};
+    int[] destination = {0, 0, 1, 1, 2, 2};
+    int channels = 3;
+    try (Arena arena = Arena.ofShared();
+        LayerWorkspace workspace = new LayerWorkspace()) {
+      Philox random = new Philox(91, 1);
+      Edges edges = Edges.of(3, source, destination);
+      GauntConvolution convolution =
+          GauntConvolution.builder(1, 2, 2).channels(channels).type(DType.F64).build();
+      ConvolutionInputs in =
+          new ConvolutionInputs(
+              SphereFunctions.normal(arena, DType.F64, random, 3, n(1), channels),
+              SphereFunctions.normal(arena, DType.F64, random, 6, 3),
+              SphereFunctions.normal(arena, DType.F64, random, 6, 3, channels),
+              null);
+      Tensor factors = SphereFunctions.normal(arena, DType.F64, random, 6, 3);
+      Tensor features = Tensor.allocate(arena, DType.F64, 3, n(2), channels);
+      convolution.forward(edges, in, features, workspace);
+      int[] shape = {2, 3, 0};
+      Problem p = new Problem(arena, 92, DType.F64, shape, 3, 2, channels);
+      ManyBodyProduct powers = new Kind(Tier.SCALAR, DType.F64).plan(shape, channels, 2, 1);
+      Tensor gfeatures = Tensor.allocate(arena, DType.F64, features.shape());
+      powers.backward(features, p.species, p.w, p.g, gfeatures, null, workspace);
+      Tensor hfeatures = Tensor.allocate(arena, DType.F64, features.shape());
+      convolution.secondGradients(
+          edges,
+          in,
+          gfeatures,
+          new ConvolutionGradients(null, factors, null, null),
+          new ConvolutionGradients(null, null, null, null),
+          hfeatures,
+          workspace);
+      Tensor gw = Tensor.allocate(arena, DType.F64, p.w.shape());
+      powers.secondGradients(
+          features, p.species, p.w, p.g, hfeatures, null, null, gw, null, workspace);
+      // The slopes are linear in the weights, so that a large step has no error but rounding.
+      Tensor along = SphereFunctions.normal(arena, DType.F64, random, p.w.shape());
+      double[] sums = new double[2];
+      for (int side = 0; side < 2; side++) {
+        Tensor w = moved(arena, p.w, along, side == 0 ? 1 : -1);
+        powers.backward(features, p.species, w, p.g, gfeatures, null, workspace);
+        Tensor gr = Tensor.allocate(arena, DType.F64, 6, 3);
+        convolution.backward(
+            edges, in, gfeatures, new ConvolutionGradients(null, gr, null, null), workspace);
+        sums[side] = SphereFunctions.dot(gr, factors);
+      }
+      double size = Math.abs(sums[0]) + Math.abs(sums[1]);
+      assertEquals((sums[0] - sums[1]) / 2, SphereFunctions.dot(gw, along), 1e-12 * size);
+    }
   }
 
   @ParameterizedTest
@@ -198,17 +336,31 @@ class ManyBodyProductContractTest {
     try (Arena arena = Arena.ofShared();
         LayerWorkspace workspace = new LayerWorkspace()) {
       Problem p = new Problem(arena, 51, kind.type, shape, 50, 3, 20);
-      MemorySegment[] first = new MemorySegment[3];
+      MemorySegment[] first = new MemorySegment[6];
       for (int threads = 1; threads <= 3; threads++) {
         Tensor[] results = {
           Tensor.allocate(arena, kind.type, 50, 4, 20),
           Tensor.allocate(arena, kind.type, p.x.shape()),
-          Tensor.allocate(arena, kind.type, p.w.shape())
+          Tensor.allocate(arena, kind.type, p.w.shape()),
+          Tensor.allocate(arena, kind.type, p.x.shape()),
+          Tensor.allocate(arena, kind.type, p.w.shape()),
+          Tensor.allocate(arena, kind.type, p.g.shape())
         };
         ManyBodyProduct plan = kind.plan(shape, 20, 3, threads);
         plan.forward(p.x, p.species, p.w, results[0], workspace);
         plan.backward(p.x, p.species, p.w, p.g, results[1], results[2], workspace);
-        for (int i = 0; i < 3; i++) {
+        plan.secondGradients(
+            p.x,
+            p.species,
+            p.w,
+            p.g,
+            results[1],
+            results[2],
+            results[3],
+            results[4],
+            results[5],
+            workspace);
+        for (int i = 0; i < results.length; i++) {
           if (threads == 1) {
             first[i] = results[i].memory();
           }

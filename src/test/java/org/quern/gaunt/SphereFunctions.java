@@ -79,12 +79,15 @@ final class SphereFunctions {
       for (int e = 0; e < source.length; e++) {
         for (int entry = 0; entry < couplings.size(); entry++) {
           int j = couplings.second(entry);
-          double filter = in.h().getDouble(e, (int) Math.sqrt(j)) * values.getDouble(e, j);
+          int degree = (int) Math.sqrt(j);
           for (int c = 0; c < channels; c++) {
             double scale = in.a() == null ? 1 : in.a().getDouble(e, c);
+            double radial =
+                in.h().rank() == 3 ? in.h().getDouble(e, degree, c) : in.h().getDouble(e, degree);
             out[(destination[e] * n3 + couplings.out(entry)) * channels + c] +=
                 couplings.value(entry)
-                    * filter
+                    * radial
+                    * values.getDouble(e, j)
                     * scale
                     * in.x().getDouble(source[e], couplings.first(entry), c);
           }
