@@ -449,6 +449,19 @@ final class VectorSymmetricKernels implements SymmetricKernels {
       a = FloatVector.fromMemorySegment(F, m, left + 3 * BYTES, ORDER);
       s3 = FloatVector.fromMemorySegment(F, m, right + 3 * BYTES, ORDER).fma(a, s3);
     }
-    return VectorLanes.sum(s0.add(s1).add(s2.add(s3)));
+    // As VectorLanes.sum, written out: where this method ends up in a large one, the compiler
+    // inlines
+    // what the Vector API marks for it and nothing else, and the vector would become an object.
+    FloatVector sum = s0.add(s1).add(s2.add(s3));
+    if (F.length() >= 16) {
+      sum = sum.add(sum.rearrange(VectorLanes.FLOAT_8));
+    }
+    if (F.length() >= 8) {
+      sum = sum.add(sum.rearrange(VectorLanes.FLOAT_4));
+    }
+    if (F.length() >= 4) {
+      sum = sum.add(sum.rearrange(VectorLanes.FLOAT_2));
+    }
+    return sum.lane(0) + sum.lane(1);
   }
 }

@@ -17,10 +17,15 @@ public final class VectorLanes {
   private static final int FLOATS = F.length();
   private static final int DOUBLES = D.length();
 
-  // Lane i takes lane i + n, around the end.
-  private static final VectorShuffle<Float> FLOAT_8 = VectorShuffle.iota(F, 8, 1, true);
-  private static final VectorShuffle<Float> FLOAT_4 = VectorShuffle.iota(F, 4, 1, true);
-  private static final VectorShuffle<Float> FLOAT_2 = VectorShuffle.iota(F, 2, 1, true);
+  /** Lane i takes lane i + 8, around the end. */
+  public static final VectorShuffle<Float> FLOAT_8 = VectorShuffle.iota(F, 8, 1, true);
+
+  /** Lane i takes lane i + 4, around the end. */
+  public static final VectorShuffle<Float> FLOAT_4 = VectorShuffle.iota(F, 4, 1, true);
+
+  /** Lane i takes lane i + 2, around the end. */
+  public static final VectorShuffle<Float> FLOAT_2 = VectorShuffle.iota(F, 2, 1, true);
+
   private static final VectorShuffle<Double> DOUBLE_4 = VectorShuffle.iota(D, 4, 1, true);
   private static final VectorShuffle<Double> DOUBLE_2 = VectorShuffle.iota(D, 2, 1, true);
 
