@@ -67,8 +67,7 @@ public class KroneckerRefreshBenchmark extends VectorBenchmark {
     /** Elements that a pass reads and writes. */
     long elements(int d) {
       return SymmetricMatrix.elements(
-          d,
-          this == DENSE_FULL ? SymmetricMatrix.Layout.FULL : SymmetricMatrix.Layout.TILES);
+          d, this == DENSE_FULL ? SymmetricMatrix.Layout.FULL : SymmetricMatrix.Layout.TILES);
     }
 
     /** Bytes that the elements take. */
