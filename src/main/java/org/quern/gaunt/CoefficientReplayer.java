@@ -31,6 +31,9 @@ final class CoefficientReplayer {
     int[] i = file.ints("i");
     int[] j = file.ints("j");
     int[] k = file.ints("k");
+    file.requireShape("j", i.length);
+    file.requireShape("k", i.length);
+    file.requireShape("value", i.length);
     Tensor value = file.plain("value", DType.F64);
     double worst = 0;
     int highest1 = 0;

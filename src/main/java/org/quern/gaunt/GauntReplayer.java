@@ -28,7 +28,12 @@ final class GauntReplayer {
       if (name.endsWith(SUFFIX)) {
         try (SafetensorsFile file = SafetensorsFile.open(replay.directory().resolve(name));
             Arena arena = Arena.ofShared()) {
-          replayTensors(new GoldenTensors(replay, name, file, arena));
+          GoldenTensors tensors = new GoldenTensors(replay, name, file, arena);
+          try {
+            replayTensors(tensors);
+          } catch (IllegalArgumentException e) {
+            throw tensors.error(e.getMessage()); // all arguments come from the file
+          }
         }
       } else if (name.endsWith(".csv")) {
         replayTable(name, Csv.read(replay.directory().resolve(name)));

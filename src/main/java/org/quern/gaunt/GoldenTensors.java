@@ -2,9 +2,12 @@ package org.quern.gaunt;
 
 import java.io.IOException;
 import java.lang.foreign.Arena;
+import java.util.Arrays;
 import java.util.Map;
 import java.util.Set;
+import org.jspecify.annotations.Nullable;
 import org.quern.family.Replay;
+import org.quern.io.FormatException;
 import org.quern.io.SafetensorsFile;
 import org.quern.runtime.Tier;
 import org.quern.tensor.DType;
@@ -133,15 +136,41 @@ final class GoldenTensors {
         UNIT);
   }
 
-  /** The shape of a recorded tensor. */
-  long[] shape(String key) throws IOException {
-    return file.entry(key).shape();
+  /** Checks the shape of a tensor where the file has it; an extent of -1 stands for any. */
+  void requireShape(String key, long... shape) throws IOException {
+    if (has(key)) {
+      file.requireShape(key, shape);
+    }
   }
 
-  /** The last extent of a recorded tensor. */
-  long last(String key) throws IOException {
+  /** Checks the number of dimensions of those of the tensors that the file has. */
+  void requireRank(int rank, String... keys) throws IOException {
+    long[] any = new long[rank];
+    Arrays.fill(any, -1);
+    for (String key : keys) {
+      requireShape(key, any);
+    }
+  }
+
+  /** The highest degree of a tensor whose last dimension are components. */
+  int degree(String key) throws IOException {
+    return degree(key, file.entry(key).shape().length - 1);
+  }
+
+  /** The highest degree of a tensor, one of whose dimensions are components. */
+  int degree(String key, int dimension) throws IOException {
     long[] shape = file.entry(key).shape();
-    return shape.length == 0 ? 1 : shape[shape.length - 1];
+    long components = dimension < 0 ? 1 : shape[dimension];
+    int degree = (int) Math.round(Math.sqrt((double) components)) - 1;
+    if ((degree + 1L) * (degree + 1) != components) {
+      throw error("tensor \"" + key + "\": expected (L + 1)^2 components, got " + components);
+    }
+    return degree;
+  }
+
+  /** An error that names the file. */
+  FormatException error(@Nullable String message) {
+    return new FormatException(file.path().toString(), String.valueOf(message));
   }
 
   /** Zeros of the shape that the channels-last form of a recorded tensor has. */

@@ -21,6 +21,10 @@ final class LayerReplayer {
   }
 
   void convolution() throws IOException {
+    file.requireRank(1, "src", "dst");
+    file.requireRank(2, "h", "a", "gh", "ga");
+    file.requireRank(3, "x", "out", "g", "gx");
+    file.requireShape("r", -1, 3);
     for (DType type : TYPES) {
       Tensor x = file.channelsLast("x", type);
       Tensor h = file.plain("h", type);
@@ -31,7 +35,7 @@ final class LayerReplayer {
       for (GauntConvolution.Form form : GauntConvolution.Form.values()) {
         GauntConvolution convolution =
             GauntConvolution.builder(
-                    degree(x.dim(1)), Math.toIntExact(h.dim(1)) - 1, degree(out.dim(1)))
+                    file.degree("x"), Math.toIntExact(h.dim(1)) - 1, file.degree("out"))
                 .channels(Math.toIntExact(x.dim(2)))
                 .type(type)
                 .form(form)
@@ -75,6 +79,9 @@ final class LayerReplayer {
   }
 
   void manyBody() throws IOException {
+    file.requireRank(1, "species");
+    file.requireRank(3, "x", "out", "g", "gx");
+    file.requireRank(4, "W", "gW");
     int[] species = file.ints("species");
     boolean official = file.has("out_official");
     for (DType type : TYPES) {
@@ -83,7 +90,7 @@ final class LayerReplayer {
       int degreeOut = Math.toIntExact(w.dim(3)) - 1;
       int channels = Math.toIntExact(x.dim(2));
       ManyBodyProduct product =
-          ManyBodyProduct.builder(degree(x.dim(1)), Math.toIntExact(w.dim(0)), degreeOut)
+          ManyBodyProduct.builder(file.degree("x"), Math.toIntExact(w.dim(0)), degreeOut)
               .channels(channels)
               .species(Math.toIntExact(w.dim(1)))
               .type(type)
@@ -133,14 +140,5 @@ final class LayerReplayer {
   /** Degree of a component. */
   static int degreeOf(long component) {
     return (int) Math.sqrt((double) component);
-  }
-
-  /** Highest degree of so many components. */
-  static int degree(long components) throws IOException {
-    int degree = (int) Math.round(Math.sqrt((double) components)) - 1;
-    if ((degree + 1L) * (degree + 1) != components) {
-      throw new IOException("a tensor has " + components + " components, which is not a square");
-    }
-    return degree;
   }
 }

@@ -18,11 +18,9 @@ final class ProductReplayer {
 
   /** The degrees of the operands, from their last dimensions. */
   private int[] degrees() throws IOException {
-    return new int[] {
-      LayerReplayer.degree(file.last("x1")),
-      LayerReplayer.degree(file.last("x2")),
-      LayerReplayer.degree(file.last("out"))
-    };
+    file.requireRank(3, "x1", "x2", "out", "out_w", "g", "gx1", "gx2");
+    file.requireRank(2, "w1", "w2", "w3", "gw1", "gw2", "gw3");
+    return new int[] {file.degree("x1"), file.degree("x2"), file.degree("out")};
   }
 
   /** The algorithms that apply to degrees. */
@@ -47,6 +45,7 @@ final class ProductReplayer {
         for (Normalization normalization : Normalization.values()) {
           String key = "out_" + normalization.name().toLowerCase(Locale.ROOT);
           if (file.has(key)) {
+            file.requireRank(3, key);
             plain(builder(d, type, algorithm).normalization(normalization).build(), key);
           }
         }
@@ -134,10 +133,9 @@ final class ProductReplayer {
 
   /** A product recorded in binary32, beside the exact one. */
   void official() throws IOException {
-    int degree3 = LayerReplayer.degree(file.last("out_exact"));
-    int[] d = {
-      LayerReplayer.degree(file.last("x1")), LayerReplayer.degree(file.last("x2")), degree3
-    };
+    file.requireRank(3, "x1", "x2", "out_exact", "out_official");
+    int degree3 = file.degree("out_exact");
+    int[] d = {file.degree("x1"), file.degree("x2"), degree3};
     for (DType type : LayerReplayer.TYPES) {
       for (Algorithm algorithm : algorithms(d)) {
         GauntProduct product = builder(d, type, algorithm).build();

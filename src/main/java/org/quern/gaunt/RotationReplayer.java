@@ -14,10 +14,12 @@ final class RotationReplayer {
   }
 
   void run() throws IOException {
+    file.requireShape("R", -1, 3, 3);
+    file.requireRank(3, "D1", "D2", "D3", "x1_rot", "x2_rot", "out_rot");
     Tensor rotations = file.plain("R", DType.F64);
-    int degree1 = LayerReplayer.degree(file.last("x1"));
-    int degree2 = LayerReplayer.degree(file.last("x2"));
-    int degree3 = LayerReplayer.degree(file.last("out_rot"));
+    int degree1 = file.degree("x1");
+    int degree2 = file.degree("x2");
+    int degree3 = file.degree("out_rot");
     for (String key : List.of("D1", "D2", "D3")) {
       if (file.has(key)) {
         matrices(key, rotations);
@@ -61,7 +63,7 @@ final class RotationReplayer {
 
   private void matrices(String key, Tensor rotations) throws IOException {
     Tensor got = file.like(key, DType.F64);
-    int degree = LayerReplayer.degree(got.dim(1));
+    int degree = file.degree(key);
     for (long q = 0; q < got.dim(0); q++) {
       WignerD turn = turn(rotations, q, degree);
       for (int l = 0; l <= degree; l++) {

@@ -24,9 +24,13 @@ final class SphereReplayer {
 
   /** Harmonics and their gradients. */
   void harmonics() throws IOException {
+    file.requireShape("xyz", -1, 3);
+    file.requireRank(2, "Y");
+    file.requireShape("grad_xyz", -1, 3);
+    file.requireShape("grad", -1, -1, 3);
     for (DType type : LayerReplayer.TYPES) {
       int[] rows = rows(file.plain("xyz", DType.F64), type);
-      SphericalHarmonics harmonics = harmonics(file.last("Y"));
+      SphericalHarmonics harmonics = SphericalHarmonics.builder(file.degree("Y")).build();
       Tensor out = Tensor.allocate(file.arena(), type, rows.length, harmonics.components());
       harmonics.values(file.rows("xyz", type, rows), out);
       file.compareRows("Y", "values", out, rows);
@@ -36,15 +40,11 @@ final class SphereReplayer {
     }
   }
 
-  private SphericalHarmonics harmonics(long components) throws IOException {
-    return SphericalHarmonics.builder(LayerReplayer.degree(components)).build();
-  }
-
   private void gradients(DType type) throws IOException {
     int[] rows = rows(file.plain("grad_xyz", DType.F64), type);
-    long components = file.shape("grad")[1];
-    Tensor out = Tensor.allocate(file.arena(), type, rows.length, components, 3);
-    harmonics(components).jacobian(file.rows("grad_xyz", type, rows), out);
+    SphericalHarmonics harmonics = SphericalHarmonics.builder(file.degree("grad", 1)).build();
+    Tensor out = Tensor.allocate(file.arena(), type, rows.length, harmonics.components(), 3);
+    harmonics.jacobian(file.rows("grad_xyz", type, rows), out);
     file.compareRows("grad", "jacobian", out, rows);
   }
 
@@ -65,11 +65,17 @@ final class SphereReplayer {
 
   /** The tables and the steps of the route by Fourier series. */
   void fourier() throws IOException {
+    file.requireRank(1, "x1", "x2", "out");
+    file.requireShape("sh2f", -1, -1, -1, 2, 2);
+    file.requireShape("f2sh", -1, -1, -1, 2, 2);
+    for (String key : List.of("F1", "F2", "F12")) {
+      file.requireShape(key, -1, -1, 2);
+    }
     Tensor x1 = file.plain("x1", DType.F64);
     Tensor x2 = file.plain("x2", DType.F64);
-    int degree1 = LayerReplayer.degree(x1.dim(0));
-    int degree2 = LayerReplayer.degree(x2.dim(0));
-    int degree3 = LayerReplayer.degree(file.last("out"));
+    int degree1 = file.degree("x1");
+    int degree2 = file.degree("x2");
+    int degree3 = file.degree("out");
     tables("sh2f", true);
     tables("f2sh", false);
     double[][] ones = {ones(degree1), ones(degree2), ones(degree3)};

@@ -9,9 +9,11 @@ import java.nio.channels.FileChannel;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
+import java.util.stream.Collectors;
 import org.quern.tensor.DType;
 import org.quern.tensor.Tensor;
 
@@ -85,6 +87,34 @@ public final class SafetensorsFile implements Closeable {
           path.toString(), "expected a tensor " + FormatException.quote(name) + ", found none");
     }
     return entry;
+  }
+
+  /**
+   * Checks the shape of a tensor.
+   *
+   * @param shape the extents demanded; -1 stands for any
+   * @throws FormatException where the file has no such tensor, or one of another shape
+   */
+  public void requireShape(String name, long... shape) throws FormatException {
+    long[] got = entry(name).shape();
+    boolean fits = got.length == shape.length;
+    for (int i = 0; fits && i < shape.length; i++) {
+      fits = shape[i] == -1 || shape[i] == got[i];
+    }
+    if (!fits) {
+      String extents =
+          Arrays.stream(shape)
+              .mapToObj(extent -> extent == -1 ? "any" : Long.toString(extent))
+              .collect(Collectors.joining(", ", "[", "]"));
+      throw new FormatException(
+          path.toString(),
+          "tensor "
+              + FormatException.quote(name)
+              + ": expected shape "
+              + extents
+              + ", got "
+              + Arrays.toString(got));
+    }
   }
 
   /**

@@ -8,9 +8,6 @@ import java.io.Closeable;
 import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.nio.file.Path;
-import java.util.ArrayList;
-import java.util.Arrays;
-import java.util.List;
 import java.util.Set;
 import java.util.TreeSet;
 import java.util.regex.Pattern;
@@ -188,20 +185,7 @@ final class GoldenCase implements Closeable {
 
   /** Checks the shape of a tensor; an extent of -1 stands for any. */
   void requireShape(String key, long... shape) throws FormatException {
-    long[] got = shape(key);
-    boolean fits = got.length == shape.length;
-    for (int i = 0; fits && i < shape.length; i++) {
-      fits = shape[i] == -1 || shape[i] == got[i];
-    }
-    if (!fits) {
-      List<String> extents = new ArrayList<>();
-      for (long extent : shape) {
-        extents.add(extent == -1 ? "any" : Long.toString(extent));
-      }
-      throw new FormatException(
-          file.path().toString(),
-          "tensor \"" + key + "\": expected shape " + extents + ", got " + Arrays.toString(got));
-    }
+    file.requireShape(key, shape);
   }
 
   /**
