@@ -1,8 +1,7 @@
 package org.quern.kronecker;
 
-import com.sun.management.ThreadMXBean;
 import java.lang.foreign.Arena;
-import java.lang.management.ManagementFactory;
+import org.quern.runtime.Allocations;
 import org.quern.runtime.Tier;
 import org.quern.tensor.DType;
 import org.quern.tensor.Tensor;
@@ -13,7 +12,7 @@ final class CaptureAllocations {
 
   private CaptureAllocations() {}
 
-  /** Prints the least of many rounds: interpreted Vector API code allocates. */
+  /** Prints the bytes of a call. */
   public static void main(String[] args) {
     try (Arena arena = Arena.ofConfined()) {
       Tensor rows = Tensor.allocate(arena, DType.F32, 13, 70);
@@ -48,16 +47,7 @@ final class CaptureAllocations {
   }
 
   private static void measure(String name, Runnable body) {
-    ThreadMXBean threads = (ThreadMXBean) ManagementFactory.getThreadMXBean();
-    long least = Long.MAX_VALUE;
-    for (long end = System.nanoTime() + 12_000_000_000L;
-        least >= CALLS && System.nanoTime() < end; ) {
-      long before = threads.getCurrentThreadAllocatedBytes();
-      for (int i = 0; i < CALLS; i++) {
-        body.run();
-      }
-      least = Math.min(least, threads.getCurrentThreadAllocatedBytes() - before);
-    }
-    System.out.println(name + "=" + least / CALLS);
+    long bytes = Allocations.perCall(12, CALLS, call -> body.run());
+    System.out.println(name + "=" + bytes);
   }
 }

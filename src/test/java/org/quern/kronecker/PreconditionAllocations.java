@@ -1,11 +1,10 @@
 package org.quern.kronecker;
 
-import com.sun.management.ThreadMXBean;
 import java.lang.foreign.Arena;
-import java.lang.management.ManagementFactory;
 import java.util.Map;
 import java.util.SplittableRandom;
 import java.util.TreeMap;
+import org.quern.runtime.Allocations;
 import org.quern.runtime.Tier;
 import org.quern.tensor.DType;
 import org.quern.tensor.Tensor;
@@ -30,24 +29,14 @@ final class PreconditionAllocations {
   private PreconditionAllocations() {}
 
   /**
-   * Prints the least of many rounds: interpreted Vector API code allocates.
+   * Prints the bytes of a step.
    *
    * @param args none; the property {@code storage} names one of {@link #STORAGES}
    */
   public static void main(String[] args) {
-    ThreadMXBean threads = (ThreadMXBean) ManagementFactory.getThreadMXBean();
     try (Arena arena = Arena.ofConfined()) {
       Step step = new Step(arena, STORAGES.get(System.getProperty("storage")));
-      long least = Long.MAX_VALUE;
-      for (long end = System.nanoTime() + 40_000_000_000L;
-          least >= CALLS && System.nanoTime() < end; ) {
-        long before = threads.getCurrentThreadAllocatedBytes();
-        for (int call = 0; call < CALLS; call++) {
-          step.run(call);
-        }
-        least = Math.min(least, threads.getCurrentThreadAllocatedBytes() - before);
-      }
-      System.out.println("bytes=" + least / CALLS);
+      System.out.println("bytes=" + Allocations.perCall(40, CALLS, step::run));
     }
   }
 

@@ -1,9 +1,8 @@
 package org.quern.kronecker;
 
-import com.sun.management.ThreadMXBean;
 import java.lang.foreign.Arena;
-import java.lang.management.ManagementFactory;
 import java.util.List;
+import org.quern.runtime.Allocations;
 import org.quern.runtime.Tier;
 import org.quern.tensor.DType;
 import org.quern.tensor.Tensor;
@@ -22,9 +21,8 @@ final class SymmetricAllocations {
 
   private SymmetricAllocations() {}
 
-  /** Prints the least of many rounds: interpreted Vector API code allocates. */
+  /** Prints the bytes of a call. */
   public static void main(String[] args) {
-    ThreadMXBean threads = (ThreadMXBean) ManagementFactory.getThreadMXBean();
     for (Storage storage : STORAGES) {
       try (Arena arena = Arena.ofConfined()) {
         Tensor v = Tensor.allocate(arena, DType.F32, SIZE);
@@ -32,17 +30,15 @@ final class SymmetricAllocations {
         Tensor w = Tensor.allocate(arena, DType.F32, SIZE);
         InverseFactor factor =
             InverseFactor.create(arena, SIZE, storage, UpdateRule.CODE, 0.95, Tier.VECTOR);
-        long least = Long.MAX_VALUE;
-        for (long end = System.nanoTime() + 12_000_000_000L;
-            least >= CALLS && System.nanoTime() < end; ) {
-          long before = threads.getCurrentThreadAllocatedBytes();
-          for (int i = 0; i < CALLS; i++) {
-            factor.update(v);
-            factor.multiply(v, w);
-          }
-          least = Math.min(least, threads.getCurrentThreadAllocatedBytes() - before);
-        }
-        System.out.println(storage.toString().replaceAll("\\W", "") + "=" + least / CALLS);
+        long bytes =
+            Allocations.perCall(
+                12,
+                CALLS,
+                call -> {
+                  factor.update(v);
+                  factor.multiply(v, w);
+                });
+        System.out.println(storage.toString().replaceAll("\\W", "") + "=" + bytes);
       }
     }
   }

@@ -1,9 +1,8 @@
 package org.quern.linalg;
 
-import com.sun.management.ThreadMXBean;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
-import java.lang.management.ManagementFactory;
+import org.quern.runtime.Allocations;
 import org.quern.runtime.Tier;
 
 /** Prints, in a JVM of its own, the bytes that a warm product on the vector tier allocates. */
@@ -13,23 +12,19 @@ final class GemmAllocations {
 
   private GemmAllocations() {}
 
-  /** Prints the least of many rounds: interpreted Vector API code allocates. */
+  /** Prints the bytes of a call. */
   public static void main(String[] args) {
-    ThreadMXBean threads = (ThreadMXBean) ManagementFactory.getThreadMXBean();
     try (Arena arena = Arena.ofConfined()) {
       MemorySegment a = arena.allocate((long) SIZE * SIZE * Float.BYTES, 64);
       MemorySegment c = arena.allocate((long) SIZE * SIZE * Float.BYTES, 64);
       Gemm gemm = Gemm.create(arena, 1, Tier.VECTOR);
-      long least = Long.MAX_VALUE;
-      for (long end = System.nanoTime() + 40_000_000_000L;
-          least > CALLS && System.nanoTime() < end; ) {
-        long before = threads.getCurrentThreadAllocatedBytes();
-        for (int i = 0; i < CALLS; i++) {
-          gemm.multiply(false, true, SIZE, SIZE, SIZE, 1, a, SIZE, a, SIZE, 0, c, SIZE);
-        }
-        least = Math.min(least, threads.getCurrentThreadAllocatedBytes() - before);
-      }
-      System.out.println("bytes=" + least / CALLS);
+      long bytes =
+          Allocations.perCall(
+              40,
+              CALLS,
+              call ->
+                  gemm.multiply(false, true, SIZE, SIZE, SIZE, 1, a, SIZE, a, SIZE, 0, c, SIZE));
+      System.out.println("bytes=" + bytes);
     }
   }
 }

@@ -1,10 +1,9 @@
 package org.quern.kronecker.optim;
 
-import com.sun.management.ThreadMXBean;
 import java.lang.foreign.Arena;
-import java.lang.management.ManagementFactory;
 import org.jspecify.annotations.Nullable;
 import org.quern.kronecker.Storage;
+import org.quern.runtime.Allocations;
 import org.quern.runtime.Tier;
 import org.quern.tensor.DType;
 import org.quern.tensor.Tensor;
@@ -14,7 +13,6 @@ final class MkorAllocations {
   private static final int OUT = 40;
   private static final int IN = 48;
   private static final int STEPS = 100;
-  private static final long PATIENCE = 60_000_000_000L;
 
   private MkorAllocations() {}
 
@@ -29,10 +27,7 @@ final class MkorAllocations {
     return Storage.symmetricTiles();
   }
 
-  /**
-   * Prints the least of many rounds of the run that the property names: interpreted Vector API code
-   * allocates.
-   */
+  /** Prints the bytes of a step of the run that the property names. */
   public static void main(String[] args) {
     String run = System.getProperty("quern.test.run");
     measure(
@@ -50,7 +45,6 @@ final class MkorAllocations {
   }
 
   private static void measure(MkorBuilder builder) {
-    ThreadMXBean threads = (ThreadMXBean) ManagementFactory.getThreadMXBean();
     try (Arena arena = Arena.ofShared();
         Mkor mkor = builder.build()) {
       MkorLayer first = bound(mkor, arena, "fc1", true);
@@ -59,21 +53,20 @@ final class MkorAllocations {
       Tensor a = samples.input(1, IN + 1);
       Tensor a2 = samples.normal(1, IN);
       Tensor g = samples.normal(1, OUT);
-      long least = Long.MAX_VALUE;
-      for (long end = System.nanoTime() + PATIENCE; least >= STEPS && System.nanoTime() < end; ) {
-        long before = threads.getCurrentThreadAllocatedBytes();
-        for (int i = 0; i < STEPS; i++) {
-          if (mkor.isRefresh()) {
-            first.accumulate(a, g, 5);
-            first.accumulate(a, g, 3);
-            second.observe(a2, g);
-          }
-          mkor.observeLoss(1e6 - (double) mkor.stepNumber());
-          mkor.step(1e-6);
-        }
-        least = Math.min(least, threads.getCurrentThreadAllocatedBytes() - before);
-      }
-      System.out.println("bytes=" + least / STEPS);
+      long bytes =
+          Allocations.perCall(
+              60,
+              STEPS,
+              call -> {
+                if (mkor.isRefresh()) {
+                  first.accumulate(a, g, 5);
+                  first.accumulate(a, g, 3);
+                  second.observe(a2, g);
+                }
+                mkor.observeLoss(1e6 - (double) mkor.stepNumber());
+                mkor.step(1e-6);
+              });
+      System.out.println("bytes=" + bytes);
     }
   }
 
