@@ -4,9 +4,9 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.ByteOrder;
 import jdk.incubator.vector.FloatVector;
-import jdk.incubator.vector.VectorOperators;
 import jdk.incubator.vector.VectorSpecies;
 import org.quern.runtime.NativeViews;
+import org.quern.runtime.vector.VectorLanes;
 import org.quern.tensor.DType;
 
 /**
@@ -748,8 +748,7 @@ final class VectorSampleKernels implements SampleKernels {
 
   private static void add(MemorySegment gradient, long index, FloatVector terms) {
     double old = gradient.getAtIndex(ValueLayout.JAVA_DOUBLE, index);
-    gradient.setAtIndex(
-        ValueLayout.JAVA_DOUBLE, index, old + terms.reduceLanes(VectorOperators.ADD));
+    gradient.setAtIndex(ValueLayout.JAVA_DOUBLE, index, old + VectorLanes.sum(terms));
   }
 
   @Override
@@ -1050,10 +1049,10 @@ final class VectorSampleKernels implements SampleKernels {
   private static void addFour(
       MemorySegment qIn, long at, FloatVector a, FloatVector b, FloatVector c, FloatVector d) {
     MemorySegment q = NativeViews.base(qIn);
-    q.set(FLOAT, at, q.get(FLOAT, at) + a.reduceLanes(VectorOperators.ADD));
-    q.set(FLOAT, at + 4, q.get(FLOAT, at + 4) + b.reduceLanes(VectorOperators.ADD));
-    q.set(FLOAT, at + 8, q.get(FLOAT, at + 8) + c.reduceLanes(VectorOperators.ADD));
-    q.set(FLOAT, at + 12, q.get(FLOAT, at + 12) + d.reduceLanes(VectorOperators.ADD));
+    q.set(FLOAT, at, q.get(FLOAT, at) + VectorLanes.sum(a));
+    q.set(FLOAT, at + 4, q.get(FLOAT, at + 4) + VectorLanes.sum(b));
+    q.set(FLOAT, at + 8, q.get(FLOAT, at + 8) + VectorLanes.sum(c));
+    q.set(FLOAT, at + 12, q.get(FLOAT, at + 12) + VectorLanes.sum(d));
   }
 
   @Override

@@ -180,7 +180,7 @@ final class ScalarSymmetricKernels implements SymmetricKernels {
   }
 
   @Override
-  public double dot(MemorySegment work, long x, long y, int n) {
+  public double dot(MemorySegment work, long x, long y, int n, long lanes) {
     MemorySegment m = NativeViews.base(work);
     double sum = 0;
     for (int i = 0; i < n; i++) {

@@ -195,7 +195,7 @@ final class SymmetricFactor extends InverseFactor {
         sweep.at(y),
         sweep.padded);
     double unit = Math.scalb(1.0, 2 * e);
-    double s = kernels.dot(sweep.work, sweep.at(V), sweep.at(y), sweep.padded) * unit;
+    double s = sweep.dot(sweep.at(V), sweep.at(y)) * unit;
     if (s < 0 && -s <= rounding(y) * unit) {
       s = 0;
     }
@@ -215,8 +215,8 @@ final class SymmetricFactor extends InverseFactor {
 
   /** What rounding can take from v.y where it is zero. */
   private double rounding(int y) {
-    double vv = sweep.kernels.dot(sweep.work, sweep.at(V), sweep.at(V), sweep.padded);
-    double yy = sweep.kernels.dot(sweep.work, sweep.at(y), sweep.at(y), sweep.padded);
+    double vv = sweep.dot(sweep.at(V), sweep.at(V));
+    double yy = sweep.dot(sweep.at(y), sweep.at(y));
     return 0x1p-20 * Math.sqrt(vv * yy);
   }
 
@@ -252,7 +252,7 @@ final class SymmetricFactor extends InverseFactor {
     }
     for (int t = 0; t < pending; t++) {
       long y = sweep.at(PENDING + t);
-      double product = kernels.dot(sweep.work, y, v, sweep.padded);
+      double product = sweep.dot(y, v);
       kernels.combine(sweep.work, (float) (weights[t] * product), y, 1, w, w, sweep.padded);
     }
   }

@@ -127,6 +127,10 @@ interface SymmetricKernels {
   /** {@code out = a x + b y}; out may be x or y. */
   void combine(MemorySegment work, float a, long x, float b, long y, long out, int n);
 
-  /** {@code x.y}, in double or in many partial sums. */
-  double dot(MemorySegment work, long x, long y, int n);
+  /**
+   * {@code x.y}, in double or in many partial sums.
+   *
+   * @param lanes where memory for one vector is
+   */
+  double dot(MemorySegment work, long x, long y, int n, long lanes);
 }

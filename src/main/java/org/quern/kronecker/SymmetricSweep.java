@@ -126,6 +126,13 @@ final class SymmetricSweep {
     return NativeViews.at(work, vector(i), vectorBytes);
   }
 
+  /**
+   * {@code x.y} of two vectors at their places in {@link NativeViews#base}; uses {@link #scratch}.
+   */
+  double dot(long x, long y) {
+    return kernels.dot(work, x, y, padded, NativeViews.at(work, scratch(), Tensor.ALIGNMENT));
+  }
+
   /** Copies d contiguous floats into vector i. */
   void load(int i, Tensor from) {
     MemorySegment.copy(from.hostMemory(), 0, work, vector(i), (long) d * Float.BYTES);

@@ -356,16 +356,23 @@ final class VectorSymmetricKernels implements SymmetricKernels {
 
   @Override
   public void gather(MemorySegment work, long sums, long groupStride, int groups, long w, int n) {
+    // Group by group: a vector carried through a loop that seldom turns would become an object.
     MemorySegment m = NativeViews.base(work);
     int bound = Math.min(n, MOST);
     for (int i = 0; i < bound; i += LANES) {
       long element = (long) Float.BYTES * i;
-      FloatVector sum = FloatVector.fromMemorySegment(F, m, sums + element, ORDER);
-      for (int group = 1; group < groups; group++) {
-        long next = sums + group * groupStride + element;
-        sum = sum.add(FloatVector.fromMemorySegment(F, m, next, ORDER));
+      FloatVector.fromMemorySegment(F, m, sums + element, ORDER)
+          .intoMemorySegment(m, w + element, ORDER);
+    }
+    for (int group = 1; group < groups; group++) {
+      for (int i = 0; i < bound; i += LANES) {
+        long element = (long) Float.BYTES * i;
+        FloatVector next =
+            FloatVector.fromMemorySegment(F, m, sums + group * groupStride + element, ORDER);
+        FloatVector.fromMemorySegment(F, m, w + element, ORDER)
+            .add(next)
+            .intoMemorySegment(m, w + element, ORDER);
       }
-      sum.intoMemorySegment(m, w + element, ORDER);
     }
   }
 
@@ -430,7 +437,7 @@ final class VectorSymmetricKernels implements SymmetricKernels {
   }
 
   @Override
-  public double dot(MemorySegment work, long x, long y, int n) {
+  public double dot(MemorySegment work, long x, long y, int n, long lanes) {
     MemorySegment m = NativeViews.base(work);
     FloatVector s0 = FloatVector.zero(F);
     FloatVector s1 = s0;
@@ -449,19 +456,7 @@ final class VectorSymmetricKernels implements SymmetricKernels {
       a = FloatVector.fromMemorySegment(F, m, left + 3 * BYTES, ORDER);
       s3 = FloatVector.fromMemorySegment(F, m, right + 3 * BYTES, ORDER).fma(a, s3);
     }
-    // As VectorLanes.sum, written out: where this method ends up in a large one, the compiler
-    // inlines
-    // what the Vector API marks for it and nothing else, and the vector would become an object.
-    FloatVector sum = s0.add(s1).add(s2.add(s3));
-    if (F.length() >= 16) {
-      sum = sum.add(sum.rearrange(VectorLanes.FLOAT_8));
-    }
-    if (F.length() >= 8) {
-      sum = sum.add(sum.rearrange(VectorLanes.FLOAT_4));
-    }
-    if (F.length() >= 4) {
-      sum = sum.add(sum.rearrange(VectorLanes.FLOAT_2));
-    }
-    return sum.lane(0) + sum.lane(1);
+    s0.add(s1).add(s2.add(s3)).intoMemorySegment(m, lanes, ORDER);
+    return VectorLanes.sum(m, lanes, F.length());
   }
 }

@@ -1,12 +1,12 @@
 package org.quern.kronecker.optim;
 
 import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
 import java.nio.ByteOrder;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.VectorOperators;
 import jdk.incubator.vector.VectorSpecies;
 import org.quern.runtime.NativeViews;
+import org.quern.runtime.vector.VectorLanes;
 
 /**
  * The updates on the Vector API, in float with fused multiply-adds; what is left behind the last
@@ -19,7 +19,6 @@ final class VectorUpdateKernels implements UpdateKernels {
   private static final VectorSpecies<Float> SPECIES = FloatVector.SPECIES_PREFERRED;
   private static final int LANES = SPECIES.length();
   private static final long STEP = 4L * LANES;
-  private static final ValueLayout.OfFloat FLOAT = ValueLayout.JAVA_FLOAT_UNALIGNED;
   private static final ByteOrder ORDER = ByteOrder.LITTLE_ENDIAN;
 
   /** Elements whose sums stay in float: 64 additions per lane of 512-bit vectors. */
@@ -29,19 +28,6 @@ final class VectorUpdateKernels implements UpdateKernels {
 
   private static long bytes(int n) {
     return 4L * n;
-  }
-
-  /**
-   * The sum of the floats of a vector in memory, in their order and in double: through memory,
-   * because a vector that is passed to a method which is not inlined becomes an object, and the
-   * Vector API leaves the order of its own sums open.
-   */
-  private static double sum(MemorySegment base, long at) {
-    double sum = 0;
-    for (int i = 0; i < LANES; i++) {
-      sum += base.get(FLOAT, at + 4L * i);
-    }
-    return sum;
   }
 
   /** Elements in whole vectors. */
@@ -282,8 +268,8 @@ final class VectorUpdateKernels implements UpdateKernels {
     long at = NativeViews.at(lanes, 0, LANES_BYTES);
     weights.intoMemorySegment(laneBase, at, ORDER);
     directions.intoMemorySegment(laneBase, at + STEP, ORDER);
-    norms[0] += sum(laneBase, at);
-    norms[1] += sum(laneBase, at + STEP);
+    norms[0] += VectorLanes.sum(laneBase, at, LANES);
+    norms[1] += VectorLanes.sum(laneBase, at + STEP, LANES);
   }
 
   @Override
@@ -369,9 +355,9 @@ final class VectorUpdateKernels implements UpdateKernels {
     gh.intoMemorySegment(laneBase, at, ORDER);
     gg.intoMemorySegment(laneBase, at + STEP, ORDER);
     hh.intoMemorySegment(laneBase, at + 2 * STEP, ORDER);
-    sums[0] += sum(laneBase, at);
-    sums[1] += sum(laneBase, at + STEP);
-    sums[2] += sum(laneBase, at + 2 * STEP);
+    sums[0] += VectorLanes.sum(laneBase, at, LANES);
+    sums[1] += VectorLanes.sum(laneBase, at + STEP, LANES);
+    sums[2] += VectorLanes.sum(laneBase, at + 2 * STEP, LANES);
   }
 
   @Override
@@ -413,6 +399,6 @@ final class VectorUpdateKernels implements UpdateKernels {
     MemorySegment laneBase = NativeViews.base(lanes);
     long at = NativeViews.at(lanes, 0, LANES_BYTES);
     total.intoMemorySegment(laneBase, at, ORDER);
-    return sum(laneBase, at);
+    return VectorLanes.sum(laneBase, at, LANES);
   }
 }

@@ -1,5 +1,7 @@
 package org.quern.runtime.vector;
 
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
 import jdk.incubator.vector.DoubleVector;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.VectorShuffle;
@@ -12,24 +14,38 @@ import jdk.incubator.vector.VectorSpecies;
  * change while a program warms up.
  */
 public final class VectorLanes {
+  private static final ValueLayout.OfFloat FLOAT = ValueLayout.JAVA_FLOAT_UNALIGNED;
   private static final VectorSpecies<Float> F = FloatVector.SPECIES_PREFERRED;
   private static final VectorSpecies<Double> D = DoubleVector.SPECIES_PREFERRED;
   private static final int FLOATS = F.length();
   private static final int DOUBLES = D.length();
 
-  /** Lane i takes lane i + 8, around the end. */
-  public static final VectorShuffle<Float> FLOAT_8 = VectorShuffle.iota(F, 8, 1, true);
-
-  /** Lane i takes lane i + 4, around the end. */
-  public static final VectorShuffle<Float> FLOAT_4 = VectorShuffle.iota(F, 4, 1, true);
-
-  /** Lane i takes lane i + 2, around the end. */
-  public static final VectorShuffle<Float> FLOAT_2 = VectorShuffle.iota(F, 2, 1, true);
+  // Lane i takes lane i + n, around the end.
+  private static final VectorShuffle<Float> FLOAT_8 = VectorShuffle.iota(F, 8, 1, true);
+  private static final VectorShuffle<Float> FLOAT_4 = VectorShuffle.iota(F, 4, 1, true);
+  private static final VectorShuffle<Float> FLOAT_2 = VectorShuffle.iota(F, 2, 1, true);
 
   private static final VectorShuffle<Double> DOUBLE_4 = VectorShuffle.iota(D, 4, 1, true);
   private static final VectorShuffle<Double> DOUBLE_2 = VectorShuffle.iota(D, 2, 1, true);
 
   private VectorLanes() {}
+
+  /**
+   * The sum of the floats that one vector has left in memory, in their order and in double. For
+   * sums within what ends up in a large method, where the compiler inlines only what the Vector API
+   * marks for it, and a vector that is passed on becomes an object.
+   *
+   * @param base what {@link org.quern.runtime.NativeViews#base} gives
+   * @param at where the first is
+   * @param lanes how many they are
+   */
+  public static double sum(MemorySegment base, long at, int lanes) {
+    double sum = 0;
+    for (int i = 0; i < lanes; i++) {
+      sum += base.get(FLOAT, at + (long) Float.BYTES * i);
+    }
+    return sum;
+  }
 
   // The compiler inlines a call that is seldom made, such as one after a loop, only below 35 bytes
   // of
