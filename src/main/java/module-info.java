@@ -24,6 +24,7 @@ module org.quern {
   exports org.quern.kronecker.optim;
   exports org.quern.linalg;
   exports org.quern.prune;
+  exports org.quern.prune.calibration;
   exports org.quern.prune.lm;
   exports org.quern.random;
   exports org.quern.runtime;
