@@ -89,7 +89,7 @@ final class ModelTour {
   /** What one run gave: wall time of calibration and pruning, perplexity, and the two checks. */
   private record Outcome(double seconds, double perplexity, double deviation, boolean sameMasks) {}
 
-  private Outcome prune(TourModel tour, String run) {
+  private Outcome prune(TourModel tour, String run) throws IOException {
     try (Arena arena = Arena.ofShared()) {
       LanguageModel pruned = tour.model().copy(arena);
       long start = System.nanoTime();
@@ -104,7 +104,8 @@ final class ModelTour {
     }
   }
 
-  private void prune(TourModel tour, String name, LanguageModel model, Tier tier) {
+  private void prune(TourModel tour, String name, LanguageModel model, Tier tier)
+      throws IOException {
     GoldenRun run = GoldenRun.parse(name);
     if (run == null) {
       throw new AssertionError(name);
@@ -118,9 +119,9 @@ final class ModelTour {
     }
   }
 
-  private double perplexity(LanguageModel model, Tensor test) {
-    try (Decoder decoder = new Decoder(model, context.threads())) {
-      return decoder.perplexity(test);
+  private double perplexity(LanguageModel model, Tensor test) throws IOException {
+    try (Decoder decoder = new Decoder(model.shape(), context.threads())) {
+      return decoder.perplexity(model, test);
     }
   }
 

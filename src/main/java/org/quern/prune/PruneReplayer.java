@@ -175,7 +175,8 @@ final class PruneReplayer {
     for (String layer : layers(keys)) {
       if (keys.contains(layer + ".inputs") && keys.contains(layer + ".scaler_row")) {
         Tensor inputs = file.load(layer + ".inputs", arena);
-        ActivationStatistics statistics = new ActivationStatistics(columns(inputs));
+        ActivationStatistics statistics =
+            new ActivationStatistics(columns(inputs), 1, replay.tier());
         statistics.add(inputs);
         recordStatistic(name, layer + ".scaler_row", statistics, file, arena);
       }
@@ -409,8 +410,8 @@ final class PruneReplayer {
    * The statistic of [samples, tokens, n], all in one batch, of the first K ({@code after_K}), or
    * sample by sample as matrices ({@code final_2d_calls}).
    */
-  private static ActivationStatistics accumulate(Tensor inputs, String which) {
-    ActivationStatistics statistics = new ActivationStatistics(columns(inputs));
+  private ActivationStatistics accumulate(Tensor inputs, String which) {
+    ActivationStatistics statistics = new ActivationStatistics(columns(inputs), 1, replay.tier());
     long samples =
         which.startsWith("after_")
             ? Long.parseLong(which.substring("after_".length()))
@@ -432,11 +433,14 @@ final class PruneReplayer {
     return statistics;
   }
 
-  private static float[] accumulate(
-      Tensor gradients, String key, Compat compat, DType type, Arena arena) {
+  private float[] accumulate(Tensor gradients, String key, Compat compat, DType type, Arena arena) {
     GradientNorm norm = key.endsWith("l1") ? GradientNorm.L1 : GradientNorm.L2;
     GradientStatistics statistics =
-        new GradientStatistics(arena, norm, compat, gradients.dim(1), gradients.dim(2));
+        GradientStatistics.builder(gradients.dim(1), gradients.dim(2))
+            .norms(norm)
+            .compat(compat)
+            .tier(replay.tier())
+            .build(arena);
     for (long sample = 0; sample < gradients.dim(0); sample++) {
       statistics.add(sample(gradients, sample));
     }

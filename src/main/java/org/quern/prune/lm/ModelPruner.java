@@ -1,5 +1,6 @@
 package org.quern.prune.lm;
 
+import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.util.ArrayList;
 import java.util.EnumMap;
@@ -48,8 +49,9 @@ public final class ModelPruner {
   public record PrunedLayer(String name, long pruned, @Nullable Tensor meanSquares) {}
 
   /**
-   * Prunes {@code model} in place.
+   * Prunes a model in memory in place.
    *
+   * @param model one that was loaded, not opened
    * @param arena gives the memory of the statistics that are returned
    * @param tokens calibration sequences as token ids, an integer type, [sequences, length]; not
    *     read where the method needs no activations
@@ -59,18 +61,20 @@ public final class ModelPruner {
    * @throws IllegalStateException where the method needs activations and there are no sequences
    */
   public List<PrunedLayer> prune(
-      Arena arena, LanguageModel model, Tensor tokens, Map<String, Tensor> gradients) {
+      Arena arena, LanguageModel model, Tensor tokens, Map<String, Tensor> gradients)
+      throws IOException {
     List<PrunedLayer> layers = new ArrayList<>();
     int blocks = model.shape().layers();
     boolean calibrates = pruner.method().usesActivations();
-    try (Decoder decoder = new Decoder(model, threads);
+    try (Decoder decoder = new Decoder(model.shape(), threads);
         PruneWorkspace workspace = new PruneWorkspace();
         Arena own = Arena.ofShared()) {
-      Tensor hidden = calibrates ? decoder.embed(own, tokens) : null;
+      Tensor hidden = calibrates ? model.embed(own, tokens) : null;
       for (int block = 0; block < blocks; block++) {
         progress.report("pruning blocks", block, blocks);
+        DecoderBlock weights = model.loadBlock(own, block);
         Map<LinearInput, ActivationStatistics> statistics =
-            hidden == null ? Map.of() : observe(decoder, block, hidden);
+            hidden == null ? Map.of() : observe(decoder, weights, hidden);
         for (LinearInput input : LinearInput.values()) {
           ActivationStatistics seen = statistics.get(input);
           Tensor means = seen == null ? null : seen.meanSquares(arena);
@@ -78,12 +82,12 @@ public final class ModelPruner {
           for (String linear : input.linears()) {
             String name = LanguageModel.linear(block, linear);
             Statistics given = new Statistics(gradients.get(name), norms);
-            long pruned = pruner.prune(name, model.weights(name), given, workspace);
+            long pruned = pruner.prune(name, weights.weights(linear), given, workspace);
             layers.add(new PrunedLayer(name, pruned, means));
           }
         }
         if (hidden != null && block < blocks - 1) {
-          decoder.forwardBlock(block, hidden);
+          decoder.forwardBlock(weights, hidden);
         }
       }
       progress.report("pruning blocks", blocks, blocks);
@@ -92,7 +96,7 @@ public final class ModelPruner {
   }
 
   private static Map<LinearInput, ActivationStatistics> observe(
-      Decoder decoder, int block, Tensor hidden) {
+      Decoder decoder, DecoderBlock block, Tensor hidden) {
     Map<LinearInput, ActivationStatistics> statistics = new EnumMap<>(LinearInput.class);
     decoder.observeBlock(
         block,

@@ -66,8 +66,11 @@ class ModelPrunerTest {
         assertEquals(layer.pruned(), zeros);
         assertNotNull(layer.meanSquares());
       }
-      assertEquals(-1, dense.embedding().memory().mismatch(pruned.embedding().memory()));
-      assertEquals(-1, dense.head().memory().mismatch(pruned.head().memory()));
+      Tensor head = dense.loadOutput(arena).head();
+      assertEquals(-1, head.memory().mismatch(pruned.loadOutput(arena).head().memory()));
+      Tensor ids = tokens(arena);
+      assertEquals(
+          -1, dense.embed(arena, ids).memory().mismatch(pruned.embed(arena, ids).memory()));
     }
   }
 
