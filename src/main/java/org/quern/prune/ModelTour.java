@@ -11,9 +11,10 @@ import org.quern.family.Chart;
 import org.quern.family.TourContext;
 import org.quern.family.TourReport;
 import org.quern.family.TourRow;
+import org.quern.prune.calibration.ModelPruner;
+import org.quern.prune.calibration.Reconstruction;
 import org.quern.prune.lm.Decoder;
 import org.quern.prune.lm.LanguageModel;
-import org.quern.prune.lm.ModelPruner;
 import org.quern.runtime.Progress;
 import org.quern.runtime.Tier;
 import org.quern.tensor.Tensor;
@@ -114,7 +115,8 @@ final class ModelTour {
     Map<String, Tensor> gradients =
         norm == null ? Map.of() : tour.gradients().getOrDefault(norm, Map.of());
     try (Arena arena = Arena.ofShared()) {
-      new ModelPruner(run.pruner(tier), context.threads(), Progress.NONE)
+      new ModelPruner(
+              run.pruner(tier), Reconstruction.NONE, context.threads(), Progress.NONE)
           .prune(arena, model, tour.calibration(), gradients);
     }
   }

@@ -39,7 +39,7 @@ final class ResidualStream {
     this.decoder = decoder;
     this.hidden = hidden;
     // A multiple of the threads, so that none is idle.
-    this.slice = Math.ceilDiv(SLICE_TOKENS, hidden.dim(1) * threads) * threads;
+    this.slice = Math.ceilDiv(SLICE_TOKENS, Math.max(1, hidden.dim(1)) * threads) * threads;
   }
 
   /** The values, F32 [sequences, length, hidden]. */
