@@ -181,7 +181,7 @@ public final class GradientProduct {
     }
     for (int i = 0; i < m; i++) {
       long offset = (long) i * n * Float.BYTES;
-      int bad = statistics.addRow(g, offset, DType.F32, row + i, column, n);
+      int bad = statistics.addRun(g, offset, DType.F32, row + i, column, n);
       if (bad >= 0) {
         throw notFinite(deltas, inputs, tokens, from, to, row + i, column + bad);
       }

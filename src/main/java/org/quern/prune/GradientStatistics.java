@@ -58,7 +58,13 @@ public final class GradientStatistics {
 
   /** The kernels of a tier. */
   static StatisticKernels kernels(Tier tier) {
-    return ScalarStatisticKernels.INSTANCE;
+    return switch (tier) {
+      case SCALAR -> ScalarStatisticKernels.INSTANCE;
+      case VECTOR -> VectorStatisticKernels.INSTANCE;
+      default ->
+          throw new IllegalArgumentException(
+              "tier: expected one of " + Pruner.TIERS + ", got " + tier);
+    };
   }
 
   /**
@@ -202,16 +208,21 @@ public final class GradientStatistics {
           grain,
           threads,
           (from, to, worker) -> {
-            for (long row = from; row < to; row++) {
-              int bad = addRow(memory, row * stride, gradient.type(), row, 0, columns);
+            // Rows without a gap are one long run.
+            long step = gradient.isContiguous() ? to - from : 1;
+            for (long row = from; row < to; row += step) {
+              int n = Math.toIntExact(step * columns);
+              int bad = addRun(memory, row * stride, gradient.type(), row, 0, n);
               if (bad >= 0) {
+                long badRow = row + bad / columns;
+                int badColumn = bad % columns;
                 throw new IllegalArgumentException(
-                    "gradient: expected finite values, got "
-                        + gradient.getDouble(row, bad)
+                    "gradient: expected finite values with finite sums, got "
+                        + gradient.getDouble(badRow, badColumn)
                         + " at row "
-                        + row
+                        + badRow
                         + ", column "
-                        + bad);
+                        + badColumn);
               }
             }
           });
@@ -232,11 +243,11 @@ public final class GradientStatistics {
   }
 
   /**
-   * Adds a part of a row of one sample's gradient.
+   * Adds {@code n} elements of one sample's gradient, in the order of the rows, from one on.
    *
-   * @return {@link StatisticKernels#ALL_FINITE}, or the first of the {@code n} that is not finite
+   * @return {@link StatisticKernels#ALL_FINITE}, or the first of them whose sum is not finite
    */
-  int addRow(MemorySegment g, long gOffset, DType type, long row, int column, int n) {
+  int addRun(MemorySegment g, long gOffset, DType type, long row, int column, int n) {
     long offset = (row * columns + column) * Float.BYTES;
     if (compat == Compat.OFFICIAL) {
       return addRounded(g, gOffset, type, n, offset);
@@ -257,15 +268,19 @@ public final class GradientStatistics {
     return tensor == null ? null : tensor.memory();
   }
 
-  /** The sums of the released program. */
+  /** The sums of the released program, of which that of l1 may overflow. */
   private int addRounded(MemorySegment g, long gOffset, DType type, int n, long sumOffset) {
     MemorySegment l1 = memory(GradientNorm.L1);
     if (l1 != null) {
       for (int i = 0; i < n; i++) {
-        float scaled = Math.abs(scale.inSum() * ScalarPruneKernels.load(g, gOffset, type, i));
+        float value = ScalarPruneKernels.load(g, gOffset, type, i);
+        if (!Float.isFinite(value)) {
+          return i;
+        }
         long at = sumOffset + (long) i * Float.BYTES;
-        float sum = l1.get(ValueLayout.JAVA_FLOAT, at);
-        l1.set(ValueLayout.JAVA_FLOAT, at, toHalf(sum + toHalf(scaled)));
+        float scaled = Math.abs(scale.inSum() * value);
+        float sum = l1.get(ValueLayout.JAVA_FLOAT, at) + toHalf(scaled);
+        l1.set(ValueLayout.JAVA_FLOAT, at, toHalf(sum));
       }
     }
     return ScalarStatisticKernels.INSTANCE.addMagnitudes(

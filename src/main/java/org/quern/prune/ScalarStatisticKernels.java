@@ -40,23 +40,22 @@ final class ScalarStatisticKernels implements StatisticKernels {
       @Nullable MemorySegment l1,
       @Nullable MemorySegment l2,
       long sumOffset) {
-    int bad = ALL_FINITE;
     for (int i = 0; i < n; i++) {
-      float value = ScalarPruneKernels.load(g, gOffset, type, i);
-      float scaled = Math.abs(scale * value);
-      add(l1, sumOffset, i, scaled);
-      add(l2, sumOffset, i, scaled * scaled);
-      if (bad == ALL_FINITE && !Float.isFinite(value)) {
-        bad = i;
+      long at = sumOffset + (long) i * Float.BYTES;
+      float scaled = Math.abs(scale * ScalarPruneKernels.load(g, gOffset, type, i));
+      boolean finite = l1 == null || add(l1, at, scaled);
+      finite &= l2 == null || add(l2, at, scaled * scaled);
+      if (!finite) {
+        return i;
       }
     }
-    return bad;
+    return ALL_FINITE;
   }
 
-  private static void add(@Nullable MemorySegment sums, long offset, int i, float value) {
-    if (sums != null) {
-      long at = offset + (long) i * Float.BYTES;
-      sums.set(JAVA_FLOAT, at, sums.get(JAVA_FLOAT, at) + value);
-    }
+  /** Returns whether the sum is finite. */
+  private static boolean add(MemorySegment sums, long at, float value) {
+    float sum = sums.get(JAVA_FLOAT, at) + value;
+    sums.set(JAVA_FLOAT, at, sum);
+    return Float.isFinite(sum);
   }
 }

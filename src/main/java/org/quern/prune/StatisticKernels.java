@@ -12,7 +12,7 @@ import org.quern.tensor.DType;
  * <p>Source: Sun et al., arXiv 2306.11695; Das et al., arXiv 2311.04902.
  */
 interface StatisticKernels {
-  /** Every value was finite. */
+  /** Every sum is finite. */
   int ALL_FINITE = -1;
 
   /**
@@ -45,7 +45,8 @@ interface StatisticKernels {
    * @param sumOffset where the sums of the first element are, in bytes
    * @param l1 F32; null where this sum is not wanted
    * @param l2 F32; null where this sum is not wanted
-   * @return {@link #ALL_FINITE}, or the first element that is not finite; the sums are spoilt then
+   * @return {@link #ALL_FINITE}, or the first element with a sum that is not finite; the sums of the
+   *     others are unspecified then
    */
   int addMagnitudes(
       MemorySegment g,
