@@ -397,6 +397,12 @@ public final class Pruner {
     return replacement;
   }
 
+  /** All settings that decide about the result. */
+  @Override
+  public String toString() {
+    return method.label() + ", " + pattern + ", " + compat;
+  }
+
   /** Collects the settings of a {@link Pruner}. */
   public static final class Builder {
     private Method method = Method.GBLM;

@@ -5,13 +5,12 @@ import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.ArrayList;
-import java.util.Collections;
-import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
+import java.util.regex.Pattern;
 import java.util.stream.Stream;
+import org.jspecify.annotations.Nullable;
 import org.quern.io.FormatException;
 import org.quern.io.Json;
 import org.quern.io.SafetensorsFile;
@@ -38,12 +37,17 @@ final class CalibrationState implements DenseGradients.Sink {
   private static final String STATE = "state.json";
   private static final String GRADIENTS = "gradients";
   private static final String PRUNED = "pruned";
+  private static final Pattern BLOCK = Pattern.compile("block-\\d+\\.safetensors");
   private static final String STREAM_GRADIENT = "gradient.safetensors";
 
-  /** Sections of the state: if they differ, nothing can be used, or all but the pruned blocks. */
-  static final String CALIBRATION = "calibration";
+  /** Sections of what was asked for: where the data differ, nothing of the state can be used. */
+  static final String DATA = "data";
 
-  static final String PRUNING = "pruning";
+  /** Where these settings differ, gradients and pruned blocks are dropped. */
+  static final String OF_GRADIENTS = "gradients";
+
+  /** Where these settings differ, the pruned blocks are dropped. */
+  static final String OF_PRUNING = "pruning";
 
   private final Path directory;
   private final int blocks;
@@ -59,9 +63,8 @@ final class CalibrationState implements DenseGradients.Sink {
    * Opens the state that a run left, or begins one.
    *
    * @param directory where it is; created where it is missing
-   * @param asked what the run is asked for: the objects {@link #CALIBRATION}, which decides about
-   *     the gradients, and {@link #PRUNING}. Where only the latter differs from what was asked of
-   *     the run before, its pruned blocks are dropped
+   * @param asked what the run is asked for: the objects {@link #DATA}, {@link #OF_PRUNING}, and
+   *     where the run takes gradients {@link #OF_GRADIENTS}
    * @param origin what the gradient statistics are of
    * @throws IllegalArgumentException where the directory holds the state of a run over another
    *     model or other tokens, or something else
@@ -72,7 +75,7 @@ final class CalibrationState implements DenseGradients.Sink {
     CalibrationState state = new CalibrationState(directory, blocks, origin);
     if (Files.isRegularFile(file)) {
       JsonObject found = Json.readObject(file);
-      String other = difference(found, asked, CALIBRATION);
+      String other = difference(found, asked, DATA);
       if (other != null) {
         throw new IllegalArgumentException(
             "state: expected in "
@@ -81,10 +84,16 @@ final class CalibrationState implements DenseGradients.Sink {
                 + other
                 + "; delete the directory or name another (--state)");
       }
-      if (difference(found, asked, PRUNING) == null) {
-        return state;
+      if (!asked.has(OF_GRADIENTS)) {
+        asked.add(OF_GRADIENTS, found.get(OF_GRADIENTS));
+      } else if (difference(found, asked, OF_GRADIENTS) != null) {
+        deleteBlocks(directory.resolve(GRADIENTS));
+        Files.deleteIfExists(directory.resolve(STREAM_GRADIENT));
+        deleteBlocks(directory.resolve(PRUNED));
       }
-      delete(directory.resolve(PRUNED));
+      if (difference(found, asked, OF_PRUNING) != null) {
+        deleteBlocks(directory.resolve(PRUNED));
+      }
     } else if (Files.isDirectory(directory) && !isEmpty(directory)) {
       throw new IllegalArgumentException(
           "state: expected an empty directory or one with a file " + STATE + ", got " + directory);
@@ -96,7 +105,7 @@ final class CalibrationState implements DenseGradients.Sink {
   }
 
   /** The first setting that differs, with both values, or null. */
-  private static @org.jspecify.annotations.Nullable String difference(
+  private static @Nullable String difference(
       JsonObject found, JsonObject asked, String section) {
     JsonObject wanted = asked.getAsJsonObject(section);
     JsonObject got =
@@ -211,29 +220,31 @@ final class CalibrationState implements DenseGradients.Sink {
     SafetensorsWriter.write(pruned(block), weights, metadata);
   }
 
-  /** Deletes everything. */
+  /** Deletes what belongs to the state, and the directory unless something else is in it. */
   void delete() throws IOException {
-    delete(directory);
+    deleteBlocks(directory.resolve(GRADIENTS));
+    deleteBlocks(directory.resolve(PRUNED));
+    Files.deleteIfExists(directory.resolve(STREAM_GRADIENT));
+    Files.deleteIfExists(directory.resolve(STATE));
+    if (isEmpty(directory)) {
+      Files.delete(directory);
+    }
   }
 
-  private static void delete(Path directory) throws IOException {
-    if (!Files.exists(directory)) {
+  /** Deletes the blocks in a directory. */
+  private static void deleteBlocks(Path directory) throws IOException {
+    if (!Files.isDirectory(directory)) {
       return;
     }
-    List<Path> files = new ArrayList<>();
-    try (Stream<Path> walk = Files.walk(directory)) {
-      walk.forEach(files::add);
+    List<Path> blocks;
+    try (Stream<Path> files = Files.list(directory)) {
+      blocks = files.filter(file -> BLOCK.matcher(file.getFileName().toString()).matches()).toList();
     }
-    Collections.reverse(files);
-    for (Path file : files) {
-      Files.delete(file);
+    for (Path block : blocks) {
+      Files.delete(block);
     }
-  }
-
-  /** An object of the settings in the order they are given. */
-  static JsonObject section(Map<String, String> settings) {
-    JsonObject section = new JsonObject();
-    new LinkedHashMap<>(settings).forEach(section::addProperty);
-    return section;
+    if (isEmpty(directory)) {
+      Files.delete(directory);
+    }
   }
 }

@@ -12,6 +12,8 @@ import org.quern.tensor.Tensor;
  * its own. All ids are below the vocabulary of the model that they were read for.
  */
 public final class TokenizedText {
+  private static final int LENGTH = 2048;
+
   private final String source;
   private final boolean isRows;
   private final long rows;
@@ -41,6 +43,11 @@ public final class TokenizedText {
   /** True where the ids are rows of one length. */
   public boolean isRows() {
     return isRows;
+  }
+
+  /** Tokens of a sequence where none are asked for: a whole row, of a stream 2048 as published. */
+  public int defaultLength() {
+    return isRows ? (int) longest : LENGTH;
   }
 
   /** Number of rows; of a stream, 1. */
