@@ -25,6 +25,7 @@ module org.quern {
   exports org.quern.linalg;
   exports org.quern.prune;
   exports org.quern.prune.lm;
+  exports org.quern.prune.sparse;
   exports org.quern.random;
   exports org.quern.runtime;
   exports org.quern.tensor;
