@@ -27,6 +27,7 @@ module org.quern {
   exports org.quern.prune.calibration;
   exports org.quern.prune.lm;
   exports org.quern.prune.reconstruct;
+  exports org.quern.prune.sparse;
   exports org.quern.random;
   exports org.quern.runtime;
   exports org.quern.tensor;

@@ -66,7 +66,7 @@ final class BlockPass {
     norm(middle, block.mlpNorm(), mlpInput);
     linear(block, LinearInput.GATE, mlpInput, gate, 0);
     linear(block, LinearInput.UP, mlpInput, up, 0);
-    kernels.gate(gate, up, mlp(a.gated, slot), (long) a.length * shape.mlp());
+    kernels.gate(gate, up, mlp(a.gated, slot), Math.multiplyExact(a.length, shape.mlp()));
   }
 
   /** What follows {@link #forward}: writes the stream behind the block. */
@@ -85,7 +85,7 @@ final class BlockPass {
     MemorySegment gated = mlp(a.gated, slot);
     MemorySegment normed = hidden(a.gradients().normed, slot);
     linearBackward(block, LinearInput.DOWN, gradient, gated, 0);
-    kernels.gateBackward(gate, up, gated, (long) a.length * shape.mlp());
+    kernels.gateBackward(gate, up, gated, Math.multiplyExact(a.length, shape.mlp()));
     linearBackward(block, LinearInput.GATE, gate, normed, 0);
     linearBackward(block, LinearInput.UP, up, normed, 1);
     normBackward(hidden(a.middle, slot), block.mlpNorm(), normed, gradient);

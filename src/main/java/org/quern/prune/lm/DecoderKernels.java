@@ -14,7 +14,7 @@ import org.quern.runtime.Tier;
 interface DecoderKernels {
   /** The kernels of a tier. */
   static DecoderKernels of(Tier tier) {
-    return ScalarDecoderKernels.INSTANCE;
+    return tier == Tier.VECTOR ? VectorDecoderKernels.INSTANCE : ScalarDecoderKernels.INSTANCE;
   }
 
   /**
@@ -75,7 +75,7 @@ interface DecoderKernels {
   void softmaxBackward(MemorySegment p, MemorySegment delta, int rows, int columns);
 
   /** {@code y = silu(gate) up} for n elements, {@code silu(x) = x / (1 + exp(-x))}. */
-  void gate(MemorySegment gate, MemorySegment up, MemorySegment y, long n);
+  void gate(MemorySegment gate, MemorySegment up, MemorySegment y, int n);
 
   /**
    * The gradient of {@link #gate} in place: with {@code s = 1 / (1 + exp(-gate))}, {@code gate <-
@@ -83,7 +83,7 @@ interface DecoderKernels {
    *
    * @param delta gradient of y
    */
-  void gateBackward(MemorySegment gate, MemorySegment up, MemorySegment delta, long n);
+  void gateBackward(MemorySegment gate, MemorySegment up, MemorySegment delta, int n);
 
   /**
    * How much a token surprises: {@code -log p} of it, p the softmax of n scores.

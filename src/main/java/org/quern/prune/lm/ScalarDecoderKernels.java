@@ -131,15 +131,15 @@ final class ScalarDecoderKernels implements DecoderKernels {
   }
 
   @Override
-  public void gate(MemorySegment gate, MemorySegment up, MemorySegment y, long n) {
-    for (long i = 0; i < n; i++) {
+  public void gate(MemorySegment gate, MemorySegment up, MemorySegment y, int n) {
+    for (int i = 0; i < n; i++) {
       set(y, i, get(gate, i) * sigmoid(get(gate, i)) * get(up, i));
     }
   }
 
   @Override
-  public void gateBackward(MemorySegment gate, MemorySegment up, MemorySegment delta, long n) {
-    for (long i = 0; i < n; i++) {
+  public void gateBackward(MemorySegment gate, MemorySegment up, MemorySegment delta, int n) {
+    for (int i = 0; i < n; i++) {
       double x = get(gate, i);
       double s = sigmoid(x);
       set(gate, i, get(delta, i) * get(up, i) * s * (1 + x * (1 - s)));
