@@ -98,7 +98,9 @@ final class PruneReplayer {
       replayScores(name, file, keys, arena);
     } else if (holdsMember(keys, "refit")) {
       replay.claim(name);
-      replay.skip(name, LATER);
+      for (String key : keys) {
+        new ReconstructionReplayer(replay, files).replayRefit(name, file, key, arena);
+      }
     } else if (keys.contains("bitmask") || keys.contains("dense24")) {
       replay.claim(name);
       replay.skip(name, LATER);
@@ -188,6 +190,8 @@ final class PruneReplayer {
       }
       if (member.group(2).equals("mask")) {
         replayMask(name, key, file, keys, member.group(1), member.group(3), arena);
+      } else if (member.group(2).equals("sparsegpt")) {
+        new ReconstructionReplayer(replay, files).replaySparseGpt(name, file, key, arena);
       } else {
         replay.skip(name + ": *." + member.group(2) + ".*", LATER);
       }
@@ -468,7 +472,7 @@ final class PruneReplayer {
 
   // Documents.
 
-  private void replayDocument(String name, JsonObject document) {
+  private void replayDocument(String name, JsonObject document) throws IOException {
     if (document.has("scores") && (document.has("unstructured") || document.has("nm"))) {
       replay.claim(name);
       replayTies(name, document);
@@ -481,15 +485,10 @@ final class PruneReplayer {
         || document.has("owl_sparsity_from_toy_ratios")) {
       replay.claim(name);
       replay.skip(name, LATER);
-    } else if (isRefit(document)) {
+    } else if (ReconstructionReplayer.isObjectives(document)) {
       replay.claim(name);
-      replay.skip(name, LATER);
+      new ReconstructionReplayer(replay, files).replayObjectives(name, document);
     }
-  }
-
-  private static boolean isRefit(JsonObject document) {
-    return document.asMap().values().stream()
-        .anyMatch(value -> value instanceof JsonObject object && object.has("objective_masked"));
   }
 
   private void replayTies(String name, JsonObject document) {
