@@ -13,10 +13,12 @@ import org.quern.tensor.Tensor;
  */
 public final class GradientFiles implements Closeable {
   private final CalibrationFiles files;
+  private final Method method;
   private final GradientNorm norm;
 
-  private GradientFiles(CalibrationFiles files, GradientNorm norm) {
+  private GradientFiles(CalibrationFiles files, Method method, GradientNorm norm) {
     this.files = files;
+    this.method = method;
     this.norm = norm;
   }
 
@@ -24,10 +26,12 @@ public final class GradientFiles implements Closeable {
    * Opens files.
    *
    * @param paths each a safetensors file, an index, or a directory
+   * @param method the score that takes the statistics
    * @param norm which statistic the keys name
    */
-  public static GradientFiles open(List<Path> paths, GradientNorm norm) throws IOException {
-    return new GradientFiles(CalibrationFiles.open(paths, List.of()), norm);
+  public static GradientFiles open(List<Path> paths, Method method, GradientNorm norm)
+      throws IOException {
+    return new GradientFiles(CalibrationFiles.open(paths, List.of()), method, norm);
   }
 
   /**
@@ -38,7 +42,7 @@ public final class GradientFiles implements Closeable {
    * @throws IllegalArgumentException where no file has it, or not in this shape
    */
   public Tensor load(Arena arena, String weights, long[] shape) throws IOException {
-    CalibrationFiles.Source source = files.gradients(weights, shape, norm);
+    CalibrationFiles.Source source = files.gradients(weights, shape, method, norm);
     return source.file().load(source.entry().name(), arena);
   }
 

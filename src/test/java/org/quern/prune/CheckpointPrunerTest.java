@@ -71,6 +71,8 @@ class CheckpointPrunerTest {
         .add("layers.0.mlp.up_proj.grad_l1", gradientType, ROWS, COLUMNS)
         .add("layers.0.mlp.up_proj.grad_l2", gradientType, ROWS, COLUMNS)
         .add(DOWN + ".grad_l1", gradientType, 3, 16)
+        .tie(UP + ".grad_regional", "layers.0.mlp.up_proj.grad_l1")
+        .tie(DOWN.substring("model.".length()) + ".grad_regional", DOWN + ".grad_l1")
         .add(UP + ".scaler_row", "F32", squares(COLUMNS), COLUMNS)
         .add(DOWN + ".weight.column_norm", "F32", squares(16), 16)
         .write(directory.resolve("statistics.safetensors"));

@@ -305,7 +305,8 @@ public final class CalibratedPruning {
       List<Path> files =
           takesGradients() ? List.of(state.gradients()) : settings.gradients;
       try (GradientFiles gradients =
-          GradientFiles.open(usesGradients() ? files : List.of(), settings.norm)) {
+          GradientFiles.open(
+              usesGradients() ? files : List.of(), common.method(), settings.norm)) {
         return new ModelPruner(pruner, settings.threads, settings.progress)
             .prune(
                 arena,
