@@ -170,13 +170,12 @@ final class CalibrationOptions {
     StringBuilder phases = new StringBuilder();
     report
         .seconds()
-        .forEach(
-            (phase, seconds) ->
-                phases
-                    .append(phases.isEmpty() ? "" : ", ")
-                    .append(phase)
-                    .append(' ')
-                    .append(Output.seconds(seconds)));
+        .forEach((phase, seconds) ->
+            phases
+                .append(phases.isEmpty() ? "" : ", ")
+                .append(phase)
+                .append(' ')
+                .append(Output.seconds(seconds)));
     facts.put("Phases", phases.toString());
     return facts;
   }

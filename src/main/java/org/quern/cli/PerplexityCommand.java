@@ -120,8 +120,7 @@ final class PerplexityCommand implements Callable<Integer> {
       out.println(Output.toJson(report));
     } else {
       out.printf("Perplexity   %s%n", Output.figure4(evaluation.perplexity()));
-      out.printf(
-          "Windows      %d of %d tokens%n", evaluation.windows(), evaluation.length());
+      out.printf("Windows      %d of %d tokens%n", evaluation.windows(), evaluation.length());
       out.printf(
           "Time         %s, %s tokens/s%n",
           Output.seconds(evaluation.seconds()), Output.figure(evaluation.tokensPerSecond()));

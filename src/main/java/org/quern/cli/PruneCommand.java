@@ -28,8 +28,8 @@ import org.quern.runtime.Capabilities;
 import org.quern.runtime.Tier;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ITypeConverter;
-import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.Parameters;
@@ -328,7 +328,7 @@ final class PruneCommand implements Callable<Integer> {
           layer.name(),
           layer.shape().stream().map(String::valueOf).collect(Collectors.joining("x")),
           layer.type().name(),
-          layer.method().label(),
+          layer.method(),
           layer.pattern().toString(),
           Long.toString(layer.zerosBefore()),
           Long.toString(layer.zerosAfter()),

@@ -182,8 +182,7 @@ final class ModelReplayer {
     }
     Tensor sequences = calibration == null ? Tensor.allocate(arena, DType.U8, 0, 0) : calibration;
     List<PrunedLayer> layers =
-        new ModelPruner(
-                golden.pruner(replay.tier()), Reconstruction.NONE, threads, Progress.NONE)
+        new ModelPruner(golden.pruner(replay.tier()), Reconstruction.NONE, threads, Progress.NONE)
             .prune(arena, model, sequences, gradients);
     compareStatistics(run, layers, keys, arena);
     compareZeros(run, model, keys, arena);
@@ -194,8 +193,7 @@ final class ModelReplayer {
   }
 
   private void compareStatistics(
-      String run, List<PrunedLayer> layers, Set<String> keys, Arena arena)
-      throws IOException {
+      String run, List<PrunedLayer> layers, Set<String> keys, Arena arena) throws IOException {
     List<Double> deviations = new ArrayList<>();
     for (PrunedLayer layer : layers) {
       String key = layer.name() + ".scaler_row." + run;

@@ -115,8 +115,7 @@ final class ModelTour {
     Map<String, Tensor> gradients =
         norm == null ? Map.of() : tour.gradients().getOrDefault(norm, Map.of());
     try (Arena arena = Arena.ofShared()) {
-      new ModelPruner(
-              run.pruner(tier), Reconstruction.NONE, context.threads(), Progress.NONE)
+      new ModelPruner(run.pruner(tier), Reconstruction.NONE, context.threads(), Progress.NONE)
           .prune(arena, model, tour.calibration(), gradients);
     }
   }

@@ -45,8 +45,8 @@ interface StatisticKernels {
    * @param sumOffset where the sums of the first element are, in bytes
    * @param l1 F32; null where this sum is not wanted
    * @param l2 F32; null where this sum is not wanted
-   * @return {@link #ALL_FINITE}, or the first element with a sum that is not finite; the sums of the
-   *     others are unspecified then
+   * @return {@link #ALL_FINITE}, or the first element with a sum that is not finite; the sums of
+   *     the others are unspecified then
    */
   int addMagnitudes(
       MemorySegment g,

@@ -20,9 +20,9 @@ import org.quern.runtime.NativeViews;
  * the pass which compares them reads them from the first-level cache, so that no score reaches
  * memory. And what these scores take from the whole matrix.
  *
- * <p>The operations are those of {@link ScalarPruneKernels} in the same order; divisions and
- * square roots are exact to the last bit on every machine. All strips are whole vectors of F32;
- * {@link VectorScores#NOT_FINITE} is returned where an operand is not finite, else 0.
+ * <p>The operations are those of {@link ScalarPruneKernels} in the same order; divisions and square
+ * roots are exact to the last bit on every machine. All strips are whole vectors of F32; {@link
+ * VectorScores#NOT_FINITE} is returned where an operand is not finite, else 0.
  */
 final class VectorFormulas {
   private static final VectorSpecies<Double> D = DoubleVector.SPECIES_PREFERRED;
@@ -108,8 +108,7 @@ final class VectorFormulas {
       largest = largest.lanewise(UMAX, w).lanewise(UMAX, g);
       FloatVector weight = w.reinterpretAsFloats();
       FloatVector share = g.reinterpretAsFloats().sub(least).div(range);
-      orZero(weight.mul(weight).mul(share))
-          .intoMemorySegment(scratch, outAt + at, VectorCells.LE);
+      orZero(weight.mul(weight).mul(share)).intoMemorySegment(scratch, outAt + at, VectorCells.LE);
     }
     return VectorScores.finite(largest);
   }
@@ -152,9 +151,7 @@ final class VectorFormulas {
       long at = (long) i * VectorCells.BYTES;
       IntVector w = magnitude(scratch, wAt + at);
       IntVector score = load(scratch, outAt + at).reinterpretAsInts().lanewise(MAX, 1);
-      score
-          .blend(0, w.compare(EQ, 0))
-          .intoMemorySegment(scratch, outAt + at, VectorCells.LE);
+      score.blend(0, w.compare(EQ, 0)).intoMemorySegment(scratch, outAt + at, VectorCells.LE);
     }
   }
 

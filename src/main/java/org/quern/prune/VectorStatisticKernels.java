@@ -158,7 +158,9 @@ final class VectorStatisticKernels implements StatisticKernels {
     throw new IllegalStateException("expected a sum that is not finite, found none");
   }
 
-  /** Returns the largest bits of a sum; sums are not negative, so their bits order like integers. */
+  /**
+   * Returns the largest bits of a sum; sums are not negative, so their bits order like integers.
+   */
   private static int addMagnitudes(
       MemorySegment gIn, long gOffset, float scale, int n, MemorySegment sumsIn, long sumOffset) {
     MemorySegment g = NativeViews.base(gIn);

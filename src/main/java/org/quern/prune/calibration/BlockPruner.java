@@ -8,6 +8,7 @@ import java.util.List;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
 import org.quern.prune.ActivationStatistics;
+import org.quern.prune.GradientStatistics;
 import org.quern.prune.Method;
 import org.quern.prune.PruneWorkspace;
 import org.quern.prune.Pruner;
@@ -20,6 +21,7 @@ import org.quern.prune.reconstruct.HessianFactor;
 import org.quern.prune.reconstruct.InputGram;
 import org.quern.prune.reconstruct.SparseGpt;
 import org.quern.prune.reconstruct.SurvivorRefit;
+import org.quern.tensor.DType;
 import org.quern.tensor.Tensor;
 
 /**
@@ -32,6 +34,7 @@ final class BlockPruner {
   private final LayerPruners pruners;
   private final Reconstruction reconstruction;
   private final boolean sequential;
+  private final boolean regional;
   private final int threads;
 
   /** Which layers are pruned, and how. */
@@ -70,17 +73,20 @@ final class BlockPruner {
    * A pruner of blocks.
    *
    * @param method the score of all pruners
+   * @param regional true where the block's own gradients are taken, those of Wanda++
    */
   BlockPruner(
       Method method,
       LayerPruners pruners,
       Reconstruction reconstruction,
       boolean sequential,
+      boolean regional,
       int threads) {
     this.method = method;
     this.pruners = pruners;
     this.reconstruction = reconstruction;
     this.sequential = sequential;
+    this.regional = regional;
     this.threads = threads;
   }
 
@@ -89,20 +95,32 @@ final class BlockPruner {
    *
    * @param arena gives the memory of the statistics that are returned
    * @param stream the residual stream in front of the block, which is left as it is
-   * @param work advances by the sequences once, or with {@code sequential} once for every input
+   * @param work advances by the sequences {@link #passes} times
    */
   List<PrunedLayer> prune(
       Arena arena, DecoderBlock block, ResidualStream stream, Gradients gradients, Work work)
       throws IOException {
     List<PrunedLayer> layers = new ArrayList<>();
-    if (sequential) {
-      for (LinearInput input : LinearInput.values()) {
-        prune(arena, block, stream, gradients, work, List.of(input), layers);
+    try (Arena own = Arena.ofShared()) {
+      Gradients used = gradients;
+      if (regional) {
+        Map<String, GradientStatistics> statistics =
+            RegionalGradients.of(own, block, stream, threads, work);
+        used = (ofLayer, linear) -> statistic(statistics.get(linear), ofLayer);
       }
-    } else {
-      prune(arena, block, stream, gradients, work, List.of(LinearInput.values()), layers);
+      if (sequential) {
+        for (LinearInput input : LinearInput.values()) {
+          prune(arena, block, stream, used, work, List.of(input), layers);
+        }
+      } else {
+        prune(arena, block, stream, used, work, List.of(LinearInput.values()), layers);
+      }
     }
     return layers;
+  }
+
+  private static @Nullable Tensor statistic(@Nullable GradientStatistics statistic, Arena arena) {
+    return statistic == null ? null : statistic.statistic(arena, DType.F32);
   }
 
   /** True where statistics of the inputs are needed. */
@@ -112,7 +130,7 @@ final class BlockPruner {
 
   /** How often {@link #prune} goes through the sequences. */
   int passes() {
-    return sequential ? LinearInput.values().length : 1;
+    return (sequential ? LinearInput.values().length : 1) + (regional ? 1 : 0);
   }
 
   private void prune(
@@ -194,10 +212,7 @@ final class BlockPruner {
     } else if (hessian != null) {
       try (Arena own = Arena.ofShared()) {
         Tensor mask = pruner.mask(own, weights, statistics);
-        SurvivorRefit.builder()
-            .threads(threads)
-            .build()
-            .refit(name, weights, hessian, mask);
+        SurvivorRefit.builder().threads(threads).build().refit(name, weights, hessian, mask);
       }
     } else {
       pruner.prune(name, weights, statistics, workspace);
@@ -211,8 +226,7 @@ final class BlockPruner {
   private Seen accumulators(Arena arena, DecoderBlock block, LinearInput input) {
     boolean pruned =
         input.linears().stream()
-            .anyMatch(
-                linear -> pruners.of(LanguageModel.linear(block.index(), linear)) != null);
+            .anyMatch(linear -> pruners.of(LanguageModel.linear(block.index(), linear)) != null);
     boolean norms =
         pruned && method.usesActivations() && reconstruction != Reconstruction.SPARSEGPT;
     boolean moments = pruned && reconstruction != Reconstruction.NONE;

@@ -24,6 +24,7 @@ import org.quern.prune.GradientFiles;
 import org.quern.prune.GradientNorm;
 import org.quern.prune.GradientScale;
 import org.quern.prune.LayerPruners;
+import org.quern.prune.Method;
 import org.quern.prune.PruneReport;
 import org.quern.prune.Pruner;
 import org.quern.prune.StatisticsOrigin;
@@ -50,8 +51,8 @@ import org.quern.tensor.Tensor;
  *         .prune(Path.of("llama"), Path.of("llama-2of4"));
  * }</pre>
  *
- * <p>Memory is bounded by one block whatever their number; see docs/prune-calibration.md. A run that
- * ends early leaves a state, and the next with the same settings goes on from there.
+ * <p>Memory is bounded by one block whatever their number; see docs/prune-calibration.md. A run
+ * that ends early leaves a state, and the next with the same settings goes on from there.
  *
  * <p>Source of the order: the released programs of Das et al. (arXiv 2311.04902) and Sun et al.
  * (arXiv 2306.11695).
@@ -142,8 +143,7 @@ public final class CalibratedPruning {
       this.arena = arena;
       this.output = output;
       TokenizedText text = read(settings.tokens);
-      tokens =
-          text.sample(arena, settings.sequences(text), settings.length(text), settings.seed);
+      tokens = text.sample(arena, settings.sequences(text), settings.length(text), settings.seed);
       windows = settings.evaluate == null ? null : windows(read(settings.evaluate));
       Set<String> linears = new LinkedHashSet<>();
       decoder.linears().forEach(linear -> linears.add(PrunedBlocks.tensor(linear)));
@@ -171,14 +171,13 @@ public final class CalibratedPruning {
       CalibrationState state;
       CalibrationReport report;
       try (CheckpointWriter writer =
-          output == null
-              ? null
-              : CheckpointWriter.create(checkpoint, output, settings.overwrite)) {
-        state = CalibrationState.open(directory(), blocks(), asked(), origin());
+          output == null ? null : CheckpointWriter.create(checkpoint, output, settings.overwrite)) {
+        state =
+            CalibrationState.open(
+                directory(), blocks(), asked(), origin(), DenseGradients.type(common.compat()));
         PrunedBlocks store = new PrunedBlocks(checkpoint, state, layers.pruners());
         try (StreamStore streams = new StreamStore(state.directory())) {
-          Evaluation before =
-              evaluate("evaluation before", decoder::loadBlock, state.directory());
+          Evaluation before = evaluate("evaluation before", decoder::loadBlock, state.directory());
           takeGradients(state, streams);
           int resumed = state.prunedBlocks();
           List<PrunedLayer> pruned = prune(state, store, streams);
@@ -237,6 +236,7 @@ public final class CalibratedPruning {
         JsonObject gradients = new JsonObject();
         gradients.addProperty("norm", settings.norm.name());
         gradients.addProperty("scale", settings.scale.toString());
+        gradients.addProperty("compat", common.compat().name());
         asked.add(CalibrationState.OF_GRADIENTS, gradients);
       }
       JsonObject pruning = new JsonObject();
@@ -249,12 +249,14 @@ public final class CalibratedPruning {
     }
 
     private boolean usesGradients() {
-      return common.method().usesGradients()
-          && settings.reconstruction != Reconstruction.SPARSEGPT;
+      return common.method().usesGradients() && settings.reconstruction != Reconstruction.SPARSEGPT;
     }
 
+    /** True where gradients are taken of the dense model; Wanda++ takes its own in every block. */
     private boolean takesGradients() {
-      return usesGradients() && settings.gradients.isEmpty();
+      return usesGradients()
+          && settings.gradients.isEmpty()
+          && common.method() != Method.WANDA_PLUS_PLUS;
     }
 
     private StatisticsOrigin origin() throws IOException {
@@ -266,8 +268,8 @@ public final class CalibratedPruning {
           settings.scale);
     }
 
-    private @Nullable Evaluation evaluate(
-        String phase, Evaluation.Blocks source, Path scratch) throws IOException {
+    private @Nullable Evaluation evaluate(String phase, Evaluation.Blocks source, Path scratch)
+        throws IOException {
       if (windows == null) {
         return null;
       }
@@ -285,6 +287,7 @@ public final class CalibratedPruning {
                 tokens,
                 settings.norm,
                 settings.scale,
+                common.compat(),
                 settings.threads,
                 settings.progress)
             .run(streams, state);
@@ -292,28 +295,27 @@ public final class CalibratedPruning {
       }
     }
 
-    private List<PrunedLayer> prune(
-        CalibrationState state, PrunedBlocks store, StreamStore streams) throws IOException {
+    private List<PrunedLayer> prune(CalibrationState state, PrunedBlocks store, StreamStore streams)
+        throws IOException {
       long begin = System.nanoTime();
+      List<Path> files = takesGradients() ? List.of(state.gradients()) : settings.gradients;
       BlockPruner pruner =
           new BlockPruner(
               common.method(),
               linear -> layers.pruners().get(PrunedBlocks.tensor(linear)),
               settings.reconstruction,
               settings.sequential,
+              usesGradients() && files.isEmpty(),
               settings.threads);
-      List<Path> files =
-          takesGradients() ? List.of(state.gradients()) : settings.gradients;
       try (GradientFiles gradients =
-          GradientFiles.open(
-              usesGradients() ? files : List.of(), common.method(), settings.norm)) {
+          GradientFiles.open(usesGradients() ? files : List.of(), common.method(), settings.norm)) {
         return new ModelPruner(pruner, settings.threads, settings.progress)
             .prune(
                 arena,
                 decoder,
                 tokens,
                 (own, linear) -> {
-                  if (!usesGradients()) {
+                  if (files.isEmpty() || !usesGradients()) {
                     return null;
                   }
                   String weights = PrunedBlocks.tensor(linear);
@@ -355,6 +357,14 @@ public final class CalibratedPruning {
       seconds.put("writing", (System.nanoTime() - begin) * 1e-9);
     }
 
+    private String layerMethod(PrunedLayer layer) {
+      return switch (settings.reconstruction) {
+        case NONE -> layer.method().label();
+        case REFIT -> layer.method().label() + " + refit";
+        case SPARSEGPT -> "sparsegpt";
+      };
+    }
+
     private PruneReport report(List<PrunedLayer> pruned, @Nullable CheckpointWriter writer)
         throws IOException {
       List<PruneReport.Layer> reports = new ArrayList<>();
@@ -366,7 +376,7 @@ public final class CalibratedPruning {
                 name,
                 Arrays.stream(entry.shape()).boxed().toList(),
                 DType.valueOf(entry.type().name()),
-                layer.method(),
+                layerMethod(layer),
                 layer.pattern(),
                 layer.zerosBefore(),
                 layer.zerosAfter(),

@@ -2,7 +2,6 @@ package org.quern.prune.calibration;
 
 import com.google.gson.JsonObject;
 import java.io.IOException;
-import java.lang.foreign.Arena;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
@@ -52,11 +51,14 @@ final class CalibrationState implements DenseGradients.Sink {
   private final Path directory;
   private final int blocks;
   private final StatisticsOrigin origin;
+  private final DType gradientType;
 
-  private CalibrationState(Path directory, int blocks, StatisticsOrigin origin) {
+  private CalibrationState(
+      Path directory, int blocks, StatisticsOrigin origin, DType gradientType) {
     this.directory = directory;
     this.blocks = blocks;
     this.origin = origin;
+    this.gradientType = gradientType;
   }
 
   /**
@@ -66,13 +68,15 @@ final class CalibrationState implements DenseGradients.Sink {
    * @param asked what the run is asked for: the objects {@link #DATA}, {@link #OF_PRUNING}, and
    *     where the run takes gradients {@link #OF_GRADIENTS}
    * @param origin what the gradient statistics are of
+   * @param gradientType element type of the gradient statistics
    * @throws IllegalArgumentException where the directory holds the state of a run over another
    *     model or other tokens, or something else
    */
   static CalibrationState open(
-      Path directory, int blocks, JsonObject asked, StatisticsOrigin origin) throws IOException {
+      Path directory, int blocks, JsonObject asked, StatisticsOrigin origin, DType gradientType)
+      throws IOException {
     Path file = directory.resolve(STATE);
-    CalibrationState state = new CalibrationState(directory, blocks, origin);
+    CalibrationState state = new CalibrationState(directory, blocks, origin, gradientType);
     if (Files.isRegularFile(file)) {
       JsonObject found = Json.readObject(file);
       String other = difference(found, asked, DATA);
@@ -105,11 +109,9 @@ final class CalibrationState implements DenseGradients.Sink {
   }
 
   /** The first setting that differs, with both values, or null. */
-  private static @Nullable String difference(
-      JsonObject found, JsonObject asked, String section) {
+  private static @Nullable String difference(JsonObject found, JsonObject asked, String section) {
     JsonObject wanted = asked.getAsJsonObject(section);
-    JsonObject got =
-        found.get(section) instanceof JsonObject object ? object : new JsonObject();
+    JsonObject got = found.get(section) instanceof JsonObject object ? object : new JsonObject();
     for (String key : wanted.keySet()) {
       if (!Objects.equals(text(wanted, key), text(got, key))) {
         return key + " " + text(wanted, key) + ", got " + text(got, key);
@@ -185,7 +187,7 @@ final class CalibrationState implements DenseGradients.Sink {
   @Override
   public void save(int block, Map<String, GradientStatistics> statistics, Tensor streamGradient)
       throws IOException {
-    StatisticsFile.write(gradients(block), origin, Map.of(), statistics, DType.F32);
+    StatisticsFile.write(gradients(block), origin, Map.of(), statistics, gradientType);
     Path stream = directory.resolve(STREAM_GRADIENT);
     if (block > 0) {
       SafetensorsWriter.write(
@@ -238,7 +240,8 @@ final class CalibrationState implements DenseGradients.Sink {
     }
     List<Path> blocks;
     try (Stream<Path> files = Files.list(directory)) {
-      blocks = files.filter(file -> BLOCK.matcher(file.getFileName().toString()).matches()).toList();
+      blocks =
+          files.filter(file -> BLOCK.matcher(file.getFileName().toString()).matches()).toList();
     }
     for (Path block : blocks) {
       Files.delete(block);

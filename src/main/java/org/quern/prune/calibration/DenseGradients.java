@@ -6,6 +6,8 @@ import java.nio.file.Path;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.Map;
+import org.quern.linalg.Gemm;
+import org.quern.prune.Compat;
 import org.quern.prune.GradientNorm;
 import org.quern.prune.GradientProduct;
 import org.quern.prune.GradientScale;
@@ -14,6 +16,7 @@ import org.quern.prune.lm.Decoder;
 import org.quern.prune.lm.DecoderBlock;
 import org.quern.prune.lm.LanguageModel;
 import org.quern.prune.lm.LinearInput;
+import org.quern.prune.lm.OutputLayer;
 import org.quern.runtime.Progress;
 import org.quern.tensor.DType;
 import org.quern.tensor.Tensor;
@@ -33,6 +36,7 @@ public final class DenseGradients {
   private final Tensor tokens;
   private final GradientNorm norm;
   private final GradientScale scale;
+  private final Compat compat;
   private final int threads;
   private final Progress progress;
 
@@ -64,6 +68,8 @@ public final class DenseGradients {
    * @param tokens calibration sequences as token ids, an integer type, [sequences, length]
    * @param norm how the gradients of the sequences are joined
    * @param scale what they are multiplied with
+   * @param compat {@link Compat#OFFICIAL} joins the gradients with the rounding of the released
+   *     program; for that the gradient of every sequence is written out
    * @param threads most threads that may work at a time, at least 1
    * @param progress receives the advance in sequences times blocks
    */
@@ -72,12 +78,14 @@ public final class DenseGradients {
       Tensor tokens,
       GradientNorm norm,
       GradientScale scale,
+      Compat compat,
       int threads,
       Progress progress) {
     this.model = model;
     this.tokens = tokens;
     this.norm = norm;
     this.scale = scale;
+    this.compat = compat;
     this.threads = threads;
     this.progress = progress;
   }
@@ -86,8 +94,8 @@ public final class DenseGradients {
    * Takes the gradients of all blocks and keeps them in memory.
    *
    * @param arena gives the memory of the statistics
-   * @return the statistics G by the name of the layer out of {@link LanguageModel#linears}, F32
-   *     [outputs, inputs]
+   * @return the statistics G by the name of the layer out of {@link LanguageModel#linears},
+   *     [outputs, inputs], F32, or F16 as in the released program
    * @throws java.util.concurrent.CancellationException where the thread is interrupted
    */
   public Map<String, Tensor> take(Arena arena) throws IOException {
@@ -109,9 +117,8 @@ public final class DenseGradients {
             @Override
             public void save(
                 int block, Map<String, GradientStatistics> statistics, Tensor streamGradient) {
-              statistics.forEach(
-                  (name, statistic) ->
-                      gradients.put(name, statistic.statistic(arena, DType.F32)));
+              statistics.forEach((name, statistic) ->
+                  gradients.put(name, statistic.statistic(arena, type(compat))));
             }
           });
     }
@@ -158,14 +165,12 @@ public final class DenseGradients {
   private void takeLoss(Decoder decoder, ResidualStream stream) throws IOException {
     Work work = new Work(progress, "loss", stream.sequences());
     try (Arena own = Arena.ofShared()) {
-      var output = model.loadOutput(own);
+      OutputLayer output = model.loadOutput(own);
       stream.forSlices(
           work,
           (from, to) ->
               decoder.lossGradient(
-                  output,
-                  ResidualStream.slice(stream.hidden(), from, to),
-                  tokens.rows(from, to)));
+                  output, ResidualStream.slice(stream.hidden(), from, to), tokens.rows(from, to)));
     }
   }
 
@@ -175,8 +180,8 @@ public final class DenseGradients {
     try (Arena own = Arena.ofShared()) {
       DecoderBlock block = model.loadBlock(own, index);
       Map<String, GradientStatistics> statistics =
-          statistics(own, block, norm, scale, threads);
-      GradientProduct product = GradientProduct.create(own, threads);
+          statistics(own, block, norm, scale, compat, threads);
+      Joiner joiner = joiner(own);
       new ResidualStream(decoder, gradient, threads)
           .forSlices(
               work,
@@ -186,15 +191,66 @@ public final class DenseGradients {
                       ResidualStream.slice(input, from, to),
                       ResidualStream.slice(gradient, from, to),
                       (linear, inputs, deltas) ->
-                          product.add(
-                              statistics.get(LanguageModel.linear(index, linear)), deltas, inputs)));
+                          joiner.add(
+                              statistics.get(LanguageModel.linear(index, linear)),
+                              deltas,
+                              inputs)));
       sink.save(index, statistics, gradient);
     }
   }
 
+  /** Adds the gradients of some sequences to the statistic of a layer. */
+  private interface Joiner {
+    void add(GradientStatistics statistic, Tensor deltas, Tensor inputs);
+  }
+
+  private Joiner joiner(Arena arena) {
+    if (compat == Compat.EXACT) {
+      return GradientProduct.create(arena, threads)::add;
+    }
+    Gemm product = Gemm.create(arena, threads);
+    return (statistic, deltas, inputs) -> addOneByOne(product, statistic, deltas, inputs);
+  }
+
+  private static void addOneByOne(
+      Gemm product, GradientStatistics statistic, Tensor deltas, Tensor inputs) {
+    int rows = (int) statistic.rows();
+    int columns = (int) statistic.columns();
+    try (Arena own = Arena.ofShared()) {
+      Tensor gradient = Tensor.allocate(own, DType.F32, rows, columns);
+      for (long sequence = 0; sequence < deltas.dim(0); sequence++) {
+        product.multiply(
+            true,
+            false,
+            rows,
+            columns,
+            (int) deltas.dim(1),
+            1,
+            ResidualStream.slice(deltas, sequence, sequence + 1).memory(),
+            rows,
+            ResidualStream.slice(inputs, sequence, sequence + 1).memory(),
+            columns,
+            0,
+            gradient.memory(),
+            columns);
+        statistic.add(gradient);
+      }
+    }
+  }
+
+  /** The element type of the statistics: that of the released program, or the exact one. */
+  static DType type(Compat compat) {
+    return compat == Compat.OFFICIAL ? DType.F16 : DType.F32;
+  }
+
   /** Empty statistics for all linear layers of a block, by their names in the model. */
   static Map<String, GradientStatistics> statistics(
-      Arena arena, DecoderBlock block, GradientNorm norm, GradientScale scale, int threads) {
+      Arena arena,
+      DecoderBlock block,
+      GradientNorm norm,
+      GradientScale scale,
+      Compat compat,
+      int threads) {
     Map<String, GradientStatistics> statistics = new LinkedHashMap<>();
     for (LinearInput input : LinearInput.values()) {
       for (String linear : input.linears()) {
@@ -204,6 +260,7 @@ public final class DenseGradients {
             GradientStatistics.builder(weights.dim(0), weights.dim(1))
                 .norms(norm)
                 .scale(scale)
+                .compat(compat)
                 .threads(threads)
                 .build(arena));
       }

@@ -87,9 +87,7 @@ public record Evaluation(long windows, int length, double loss, double seconds) 
         Decoder decoder = new Decoder(model.shape(), threads)) {
       ResidualStream stream =
           new ResidualStream(
-              decoder,
-              streams.allocate(count, windows.dim(1), model.shape().hidden()),
-              threads);
+              decoder, streams.allocate(count, windows.dim(1), model.shape().hidden()), threads);
       Work work = new Work(progress, "evaluating", (blocks + 1L) * count);
       stream.embed(model, windows);
       for (int block = 0; block < blocks; block++) {

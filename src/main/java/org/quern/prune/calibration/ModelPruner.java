@@ -55,10 +55,11 @@ public final class ModelPruner {
    *     at least 1
    * @param progress receives the advance in sequences times blocks
    */
-  public ModelPruner(
-      Pruner pruner, Reconstruction reconstruction, int threads, Progress progress) {
-    this(new BlockPruner(
-            pruner.method(), linear -> pruner, reconstruction, false, threads), threads, progress);
+  public ModelPruner(Pruner pruner, Reconstruction reconstruction, int threads, Progress progress) {
+    this(
+        new BlockPruner(pruner.method(), linear -> pruner, reconstruction, false, false, threads),
+        threads,
+        progress);
   }
 
   ModelPruner(BlockPruner pruner, int threads, Progress progress) {

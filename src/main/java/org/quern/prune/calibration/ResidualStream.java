@@ -42,6 +42,11 @@ final class ResidualStream {
     this.slice = Math.ceilDiv(SLICE_TOKENS, Math.max(1, hidden.dim(1)) * threads) * threads;
   }
 
+  /** What takes it through blocks. */
+  Decoder decoder() {
+    return decoder;
+  }
+
   /** The values, F32 [sequences, length, hidden]. */
   Tensor hidden() {
     return hidden;

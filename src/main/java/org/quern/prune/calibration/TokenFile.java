@@ -123,8 +123,7 @@ public final class TokenFile {
       SafetensorsEntry entry = name == null ? onlyIntegers(file) : file.entry(name);
       if (!isInteger(entry.type()) || entry.shape().length < 1 || entry.shape().length > 2) {
         throw new FormatException(
-            source,
-            entry.name() + ": expected integers [tokens] or [rows, length], got " + entry);
+            source, entry.name() + ": expected integers [tokens] or [rows, length], got " + entry);
       }
       return checked(file.map(entry.name(), arena), entry.type(), entry.shape());
     }
@@ -146,7 +145,9 @@ public final class TokenFile {
           "expected one tensor of integers, got "
               + (integers.isEmpty()
                   ? "none"
-                  : integers.stream().map(SafetensorsEntry::name).toList()
+                  : integers.size()
+                      + ", among them "
+                      + integers.stream().limit(3).map(SafetensorsEntry::name).toList()
                       + "; name one as "
                       + path.getFileName()
                       + "#"

@@ -110,7 +110,8 @@ class TokenFileTest {
     Path file = safetensors(tensors);
     Path second = Path.of(file + "#second");
     assertArrayEquals(new int[] {3, 4}, ids(read(second, null, 12)));
-    assertMessage("[first, second]; name one as tokens.safetensors#first", file, null, 12);
+    assertMessage(
+        "got 2, among them [first, second]; name one as tokens.safetensors#first", file, null, 12);
     assertMessage("expected integers [tokens]", Path.of(file + "#weights"), null, 12);
     assertMessage("expected a tensor \"third\"", Path.of(file + "#third"), null, 12);
     assertMessage("#second: token 1: expected an id below", second, null, 4);
@@ -161,8 +162,7 @@ class TokenFileTest {
   }
 
   private void assertMessage(String part, Path file, @Nullable TokenType type, int vocabulary) {
-    FormatException error =
-        assertThrows(FormatException.class, () -> read(file, type, vocabulary));
+    FormatException error = assertThrows(FormatException.class, () -> read(file, type, vocabulary));
     assertTrue(String.valueOf(error.getMessage()).contains(part), error.getMessage());
   }
 
@@ -219,8 +219,11 @@ class TokenFileTest {
     IllegalArgumentException error =
         assertThrows(IllegalArgumentException.class, () -> text.windows(arena, 13));
     assertTrue(
-        error.getMessage().endsWith("expected at least 13 token ids, got 12; ask for shorter"
-            + " sequences (--length)"),
+        error
+            .getMessage()
+            .endsWith(
+                "expected at least 13 token ids, got 12; ask for shorter"
+                    + " sequences (--length)"),
         error.getMessage());
     assertThrows(IllegalArgumentException.class, () -> text.windows(arena, 1));
   }
