@@ -11,9 +11,10 @@ import org.quern.family.Chart;
 import org.quern.family.TourContext;
 import org.quern.family.TourReport;
 import org.quern.family.TourRow;
+import org.quern.prune.calibration.ModelPruner;
+import org.quern.prune.calibration.Reconstruction;
 import org.quern.prune.lm.Decoder;
 import org.quern.prune.lm.LanguageModel;
-import org.quern.prune.lm.ModelPruner;
 import org.quern.runtime.Progress;
 import org.quern.runtime.Tier;
 import org.quern.tensor.Tensor;
@@ -89,7 +90,7 @@ final class ModelTour {
   /** What one run gave: wall time of calibration and pruning, perplexity, and the two checks. */
   private record Outcome(double seconds, double perplexity, double deviation, boolean sameMasks) {}
 
-  private Outcome prune(TourModel tour, String run) {
+  private Outcome prune(TourModel tour, String run) throws IOException {
     try (Arena arena = Arena.ofShared()) {
       LanguageModel pruned = tour.model().copy(arena);
       long start = System.nanoTime();
@@ -104,7 +105,8 @@ final class ModelTour {
     }
   }
 
-  private void prune(TourModel tour, String name, LanguageModel model, Tier tier) {
+  private void prune(TourModel tour, String name, LanguageModel model, Tier tier)
+      throws IOException {
     GoldenRun run = GoldenRun.parse(name);
     if (run == null) {
       throw new AssertionError(name);
@@ -113,14 +115,14 @@ final class ModelTour {
     Map<String, Tensor> gradients =
         norm == null ? Map.of() : tour.gradients().getOrDefault(norm, Map.of());
     try (Arena arena = Arena.ofShared()) {
-      new ModelPruner(run.pruner(tier), context.threads(), Progress.NONE)
+      new ModelPruner(run.pruner(tier), Reconstruction.NONE, context.threads(), Progress.NONE)
           .prune(arena, model, tour.calibration(), gradients);
     }
   }
 
-  private double perplexity(LanguageModel model, Tensor test) {
-    try (Decoder decoder = new Decoder(model, context.threads())) {
-      return decoder.perplexity(test);
+  private double perplexity(LanguageModel model, Tensor test) throws IOException {
+    try (Decoder decoder = new Decoder(model.shape(), context.threads())) {
+      return decoder.perplexity(model, test);
     }
   }
 

@@ -59,6 +59,42 @@ public record DecoderShape(
     }
   }
 
+  /** Width of the queries of all heads. */
+  public int queryWidth() {
+    return heads * headSize;
+  }
+
+  /** Width of the keys of all heads that have some, and of the values. */
+  public int keyWidth() {
+    return kvHeads * headSize;
+  }
+
+  /** Number of inputs of the linear layers that take {@code input}. */
+  public int inputs(LinearInput input) {
+    return switch (input) {
+      case ATTENTION, MLP -> hidden;
+      case ATTENTION_OUTPUT -> queryWidth();
+      case MLP_OUTPUT -> mlp;
+    };
+  }
+
+  /**
+   * Number of outputs of a linear layer.
+   *
+   * @param linear a name within the block, such as {@code mlp.up_proj}
+   */
+  public int outputs(String linear) {
+    return switch (linear) {
+      case LinearInput.QUERY -> queryWidth();
+      case LinearInput.KEY, LinearInput.VALUE -> keyWidth();
+      case LinearInput.GATE, LinearInput.UP -> mlp;
+      case LinearInput.OUTPUT, LinearInput.DOWN -> hidden;
+      default ->
+          throw new IllegalArgumentException(
+              "linear: expected the name of a linear layer of a block, got " + linear);
+    };
+  }
+
   /** True where the metadata of a safetensors file gives the dimensions. */
   static boolean isIn(Map<String, String> metadata) {
     return metadata.containsKey("hidden") && metadata.containsKey("layers");

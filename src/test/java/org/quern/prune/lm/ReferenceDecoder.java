@@ -208,18 +208,36 @@ public final class ReferenceDecoder {
         norm(hidden, "model.norm.weight"));
   }
 
-  /** exp of the mean of -log p over all tokens but the first of every sequence. */
-  public double perplexity(int[][] sequences) {
+  /** The mean of -log p over all tokens of a sequence but the first. */
+  public double loss(int[] tokens) {
     double sum = 0;
-    int count = 0;
-    for (int[] tokens : sequences) {
-      double[][] logits = logits(tokens);
-      for (int t = 0; t + 1 < tokens.length; t++) {
-        double total = Arrays.stream(logits[t]).map(Math::exp).sum();
-        sum += Math.log(total) - logits[t][tokens[t + 1]];
-        count++;
-      }
+    double[][] logits = logits(tokens);
+    for (int t = 0; t + 1 < tokens.length; t++) {
+      double total = Arrays.stream(logits[t]).map(Math::exp).sum();
+      sum += Math.log(total) - logits[t][tokens[t + 1]];
     }
-    return Math.exp(sum / count);
+    return sum / (tokens.length - 1);
+  }
+
+  /**
+   * How the loss of a sequence changes with one weight, by a central difference.
+   *
+   * @param name of a tensor in a file
+   */
+  public double slope(String name, int row, int column, int[] tokens) {
+    double step = 1e-5;
+    double[] weights = tensors.get(name)[row];
+    double kept = weights[column];
+    weights[column] = kept + step;
+    double above = loss(tokens);
+    weights[column] = kept - step;
+    double below = loss(tokens);
+    weights[column] = kept;
+    return (above - below) / (2 * step);
+  }
+
+  /** exp of the mean of -log p over all tokens but the first of sequences of one length. */
+  public double perplexity(int[][] sequences) {
+    return Math.exp(Arrays.stream(sequences).mapToDouble(this::loss).average().orElseThrow());
   }
 }
