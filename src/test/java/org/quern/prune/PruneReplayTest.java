@@ -76,6 +76,18 @@ class PruneReplayTest {
     Replay replay = replay(GOLDEN, tier);
     assertEquals(List.of(), failures(replay));
     assertEquals(List.of(), replay.unclaimed());
+    // Perplexities that are demanded of the refit, to those recorded of SparseGPT.
+    Map<String, Double> limits =
+        Map.of("u0.5", 4.10 / 4.4147, "u0.7", 6.95 / 8.9519, "2of4", 4.72 / 5.2071);
+    limits.forEach((pattern, limit) -> {
+      double[] ratios =
+          replay.results().stream()
+              .filter(result -> result.name().startsWith("gblm.l1." + pattern + " with refit"))
+              .mapToDouble(CaseResult::worst)
+              .toArray();
+      assertEquals(1, ratios.length, pattern);
+      assertTrue(ratios[0] <= limit, pattern + ": " + ratios[0]);
+    });
     Set<String> files = filesWithResults(replay);
     replay.skipped().keySet().forEach(what -> files.add(what.split(":", 2)[0]));
     try (Stream<Path> cases = Files.list(GOLDEN)) {

@@ -82,6 +82,8 @@ record Bar(String name, double median, double min, double limit, Sense sense) {
                     Sense.AT_LEAST));
           }
         }
+        case "SparseGptBenchmark.sweep", "SparseGptBenchmark.moments" ->
+            bars.addAll(ReconstructionBars.of(key, measured));
         default -> bars.addAll(KroneckerBars.of(key, measured));
       }
     });

@@ -17,7 +17,8 @@ enum Selection {
           new Step("PlainPruneBenchmark", pattern("2:4"), 1),
           new Step("ConversionBenchmark", Map.of("type", List.of("BF16")), 1),
           new Step("Gemm", Map.of("size", List.of("64")), 1),
-          new Step("Kronecker", KRONECKER, 1));
+          new Step("Kronecker", KRONECKER, 1),
+          new Step("SparseGpt", SPARSEGPT, 1));
     }
   },
   /**
@@ -81,13 +82,14 @@ enum Selection {
       steps.add(new Step("PruneAllocation", Map.of(), 1));
       steps.add(new Step("PlainPrune|Conversion", Map.of(), 1));
       steps.add(new Step("Kronecker", Map.of(), 1));
+      steps.add(new Step("SparseGpt", Map.of(), 1));
       if (processors > 1) {
         steps.add(new Step("FmaPeakBenchmark|BandwidthBenchmark", Map.of(), processors));
       }
       return steps;
     }
   },
-  /** The Kronecker family beside the same operations in PyTorch. */
+  /** The Kronecker family and the reconstruction beside the same operations in PyTorch. */
   PEERS(1, false) {
     @Override
     List<Step> steps(int processors) {
@@ -98,6 +100,7 @@ enum Selection {
         steps.add(new Step("Kronecker" + what + "|Torch" + what, Map.of(), 1));
       }
       steps.add(new Step("KroneckerLowRank", Map.of(), 1));
+      steps.add(new Step("SparseGpt|TorchSparseGpt", Map.of(), 1));
       return steps;
     }
   },
@@ -105,11 +108,17 @@ enum Selection {
   PEERS_SMOKE(1, true) {
     @Override
     List<Step> steps(int processors) {
-      return List.of(new Step("Torch", KRONECKER, 1));
+      return List.of(
+          new Step("TorchRefresh|TorchPrecondition|TorchStep", KRONECKER, 1),
+          new Step("TorchSparseGpt", SPARSEGPT, 1));
     }
   };
 
   private static final List<String> PATTERNS = List.of("0.5", "2:4", "4:8");
+
+  /** The least layer of the reconstruction and its peer. */
+  private static final Map<String, List<String>> SPARSEGPT =
+      Map.of("columns", List.of("1024"), "pattern", List.of("2:4"));
 
   /** The least of the Kronecker family and its peers. */
   private static final Map<String, List<String>> KRONECKER =
