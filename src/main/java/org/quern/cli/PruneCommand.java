@@ -12,16 +12,15 @@ import java.util.TreeMap;
 import java.util.concurrent.Callable;
 import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
-import org.quern.family.Chart;
 import org.quern.prune.CheckpointPruner;
 import org.quern.prune.Compat;
 import org.quern.prune.GradientNorm;
 import org.quern.prune.Group;
 import org.quern.prune.Layout;
 import org.quern.prune.Method;
+import org.quern.prune.OwlRatios;
 import org.quern.prune.Pattern;
 import org.quern.prune.PruneReport;
-import org.quern.runtime.Capabilities;
 import org.quern.runtime.Tier;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ITypeConverter;
@@ -46,8 +45,9 @@ import picocli.CommandLine.TypeConversionException;
           + " --exclude and --ratios are regular expressions sought anywhere in a tensor's name.",
       "",
       "The weights with the smallest scores are pruned: magnitude |W|; wanda |W| c; gradient |W| |G|; gblm |W| c +"
-          + " |W| |G|. G comes from --grads under the key MODULE.grad_l1 (or grad_l2) or NAME.weight, and has the shape of"
-          + " the weights. c comes from --activations under MODULE.scaler_row (the mean over samples of the sum of x^2, whose"
+          + " |W| |G|; ria (|W| / column sum + |W| / row sum) c^a; pruner-zero W^2 times G scaled to [0, 1]; wanda++"
+          + " (alpha G + c) |W|. G comes from --grads under the key MODULE.grad_l1 (or grad_l2) or NAME.weight, for"
+          + " wanda++ under MODULE.grad_regional, and has the shape of the weights. c comes from --activations under MODULE.scaler_row (the mean over samples of the sum of x^2, whose"
           + " root is taken) or NAME.weight.column_norm (c itself), one value for each input. MODULE is the name"
           + " without .weight; a leading 'model.' may be absent.",
       ""
@@ -59,6 +59,8 @@ import picocli.CommandLine.TypeConversionException;
       "      --sparsity 2:4 -o llama-2of4/",
       "  quern prune llama/ --method wanda --activations act.safetensors \\",
       "      --sparsity 0.6 --exclude down_proj --dry-run",
+      "  quern prune llama/ --method wanda --activations act.safetensors --sparsity 0.7 \\",
+      "      --owl M=5,lambda=0.08 --report pruned.html -o llama-owl/",
       "  quern prune gpt2/ --method magnitude --group row --layout in-out -o pruned/",
       "",
       "Exit codes:",
@@ -88,7 +90,10 @@ final class PruneCommand implements Callable<Integer> {
       names = "--method",
       paramLabel = "METHOD",
       defaultValue = "gblm",
-      description = "The score: magnitude, wanda, gradient or gblm (default: ${DEFAULT-VALUE}).")
+      converter = MethodConverter.class,
+      description =
+          "The score: magnitude, wanda, gradient, gblm, ria, pruner-zero or wanda++ (default:"
+              + " ${DEFAULT-VALUE}).")
   private Method method;
 
   @Option(
@@ -150,6 +155,37 @@ final class PruneCommand implements Callable<Integer> {
   private @Nullable Path ratios;
 
   @Option(
+      names = "--owl",
+      paramLabel = "M=5,lambda=0.08",
+      arity = "0..1",
+      fallbackValue = "",
+      description =
+          "Give every numbered block a ratio of its own, by its share of scores above M times their mean, so that blocks"
+              + " with many outliers keep more, at most 2 lambda more than others (OWL; default: M=5,lambda=0.08). Needs"
+              + " --activations.")
+  private @Nullable String owl;
+
+  @Option(
+      names = "--preserve-mask",
+      description =
+          "Keep the zeros that are there and count them; a group with more than the pattern prunes is an error.")
+  private boolean preserveMask;
+
+  @Option(
+      names = "--alpha",
+      paramLabel = "SCALE",
+      defaultValue = "100",
+      description = "wanda++: factor of the regional gradients (default: ${DEFAULT-VALUE}).")
+  private double alpha;
+
+  @Option(
+      names = "--exponent",
+      paramLabel = "A",
+      defaultValue = "0.5",
+      description = "ria: exponent of the activation norms (default: ${DEFAULT-VALUE}).")
+  private double exponent;
+
+  @Option(
       names = "--layout",
       paramLabel = "LAYOUT",
       defaultValue = "out-in",
@@ -192,7 +228,9 @@ final class PruneCommand implements Callable<Integer> {
   @Option(
       names = "--report",
       paramLabel = "FILE.html",
-      description = "Also write the table, with a plot, as one self-contained HTML page.")
+      description =
+          "Also write the table as one self-contained HTML page, with the sparsity by layer and a picture of what every"
+              + " layer keeps.")
   private @Nullable Path page;
 
   @Override
@@ -216,6 +254,10 @@ final class PruneCommand implements Callable<Integer> {
               .gradientNorm(norm)
               .activations(activations)
               .ratios(ratios)
+              .owl(owl == null ? null : OwlRatios.parse(owl))
+              .gradientScale(alpha)
+              .exponent(exponent)
+              .preserveMask(preserveMask)
               .layout(layout)
               .overwrite(force)
               .progress(progress);
@@ -227,7 +269,7 @@ final class PruneCommand implements Callable<Integer> {
     }
     Table layers = tabulate(report);
     if (page != null) {
-      writePage(page, report, layers);
+      new PruneReportPage(report, facts(report), layers).pictures(layout, threads).write(page);
     }
     PrintWriter out = spec.commandLine().getOut();
     if (json) {
@@ -316,34 +358,23 @@ final class PruneCommand implements Callable<Integer> {
     return facts;
   }
 
-  private static void writePage(Path page, PruneReport report, Table layers) throws IOException {
-    HtmlReport html = new HtmlReport("Pruning of " + report.model());
-    html.facts("Totals", facts(report));
-    html.charts(
-        "Sparsity by layer",
-        List.of(
-            new Chart(
-                "Share of zeros",
-                Chart.Kind.BARS,
-                "layer",
-                "zeros (%)",
-                false,
-                report.layers().stream().map(PruneReport.Layer::name).toList(),
-                List.of(
-                    new Chart.Series(
-                        "after",
-                        List.of(),
-                        report.layers().stream().map(layer -> 100 * layer.sparsity()).toList())))));
-    html.table("Layers", layers);
-    Table left = new Table("TENSOR", "LEFT ALONE BECAUSE");
-    report.untouched().forEach(tensor -> left.add(tensor.name(), tensor.reason()));
-    html.table("Other tensors", left);
-    html.facts("Machine", Machine.facts(Capabilities.get()));
-    html.write(page);
-  }
-
   private static String percent(double share) {
     return String.format(Locale.ROOT, "%.2f %%", 100 * share);
+  }
+
+  /** Reads the label of a method. */
+  static final class MethodConverter implements ITypeConverter<Method> {
+    /** For picocli, which creates it. */
+    MethodConverter() {}
+
+    @Override
+    public Method convert(String text) {
+      try {
+        return Method.of(text);
+      } catch (IllegalArgumentException e) {
+        throw new TypeConversionException(String.valueOf(e.getMessage()));
+      }
+    }
   }
 
   /** Reads {@code out-in} and {@code in-out}. */
