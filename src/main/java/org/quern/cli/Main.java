@@ -67,6 +67,7 @@ public final class Main implements Runnable {
     List.of(
             new DoctorCommand(families),
             new PruneCommand(),
+            new GenerateCommand(),
             new VerifyCommand(families),
             new TourCommand(families))
         .forEach(line::addSubcommand);
