@@ -88,6 +88,7 @@ public final class Generator implements AutoCloseable {
       throw new IllegalArgumentException(
           "expected positions and threads of at least 1, got " + positions + " and " + threads);
     }
+    model.shape().checkLength(positions);
     LinearLoader loader = new LinearLoader(model, sparse, threads, tier);
     Arena arena = Arena.ofShared();
     try {

@@ -104,8 +104,8 @@ public final class LanguageModel implements Closeable {
 
   private static DecoderShape shape(Path path, Checkpoint files) throws IOException {
     Map<String, String> metadata = files.shards().getFirst().metadata();
-    if (DecoderShape.isIn(metadata)) {
-      return DecoderShape.ofMetadata(path.toString(), metadata);
+    if (DecoderConfig.isIn(metadata)) {
+      return DecoderConfig.ofMetadata(path.toString(), metadata);
     }
     Path config =
         Files.isDirectory(path)
@@ -116,7 +116,7 @@ public final class LanguageModel implements Closeable {
           path.toString(),
           "expected the dimensions of the decoder in the metadata or in config.json beside it");
     }
-    return DecoderShape.ofConfig(config.toString(), Json.readObject(config));
+    return DecoderConfig.ofJson(config.toString(), Json.readObject(config));
   }
 
   /** The tensors of the model, each found in the files with the shape and a type that it needs. */
