@@ -68,6 +68,7 @@ public final class Main implements Runnable {
             new DoctorCommand(families),
             new PruneCommand(),
             new PerplexityCommand(),
+            new GenerateCommand(),
             new VerifyCommand(families),
             new TourCommand(families))
         .forEach(line::addSubcommand);
