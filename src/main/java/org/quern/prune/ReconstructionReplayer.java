@@ -6,6 +6,7 @@ import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Set;
 import java.util.regex.Matcher;
 import java.util.stream.Collectors;
@@ -146,14 +147,25 @@ final class ReconstructionReplayer {
   }
 
   private @Nullable Masked find(String layer, String mask, Arena arena) throws IOException {
-    List<String> needed = List.of(layer + ".weight", layer + ".inputs", layer + ".mask." + mask);
+    List<String> needed = List.of(layer + ".weight", layer + ".inputs");
+    GoldenRun wanted = GoldenRun.parse(mask);
+    String masks = layer + ".mask.";
     for (SafetensorsFile file : files.values()) {
-      if (keys(file).containsAll(needed)) {
+      Set<String> keys = keys(file);
+      // The parts of a name come in any order.
+      String key =
+          keys.stream()
+              .filter(each -> each.startsWith(masks))
+              .filter(
+                  each -> Objects.equals(wanted, GoldenRun.parse(each.substring(masks.length()))))
+              .findFirst()
+              .orElse(null);
+      if (wanted != null && key != null && keys.containsAll(needed)) {
         return new Masked(
             layer,
             file.load(needed.get(0), arena).to(DType.F32, arena),
             file.load(needed.get(1), arena),
-            file.load(needed.get(2), arena));
+            file.load(key, arena));
       }
     }
     return null;

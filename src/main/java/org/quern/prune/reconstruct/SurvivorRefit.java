@@ -1,12 +1,10 @@
 package org.quern.prune.reconstruct;
 
 import java.lang.foreign.Arena;
-import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
-import org.quern.linalg.Gemm;
 import org.quern.runtime.Capabilities;
 import org.quern.runtime.Parallel;
 import org.quern.runtime.Tier;
@@ -26,8 +24,8 @@ import org.quern.tensor.Tensor;
  * <p>The damping is that of {@link HessianFactor}, so that its objective compares with that of
  * {@link SparseGpt}.
  *
- * <p>Cost: 2 m n^2 flops for each step and once more at the start. Memory: five panels of {@value
- * #PANEL} rows for every thread.
+ * <p>Cost: 2 m n^2 flops for each step and once more at the start. Memory: eighteen panels of
+ * {@value #PANEL} rows for every thread.
  */
 public final class SurvivorRefit {
   /** Rows that go together: fixed, so that results do not depend on the threads. */
@@ -89,35 +87,23 @@ public final class SurvivorRefit {
     layer.checkHessian(hessian);
     layer.checkMask(mask);
     layer.requireFinite();
-    Damping damping = Damping.of(name, hessian);
+    DampedHessian damped = new DampedHessian(hessian, Damping.of(name, hessian), damp);
     int chunks = Math.ceilDiv(layer.rows(), PANEL);
+    int workers = Math.clamp(chunks, 1, threads);
     List<double[]> objectives = new ArrayList<>(Collections.nCopies(chunks, new double[0]));
     try (Arena arena = Arena.ofShared()) {
-      Gemm[] products = new Gemm[threads];
-      MemorySegment[] panels = new MemorySegment[threads];
-      for (int worker = 0; worker < threads; worker++) {
-        products[worker] = Gemm.create(arena, 1, tier);
+      RefitPanel[] panels = new RefitPanel[workers];
+      for (int worker = 0; worker < workers; worker++) {
         panels[worker] =
-            arena.allocate(Math.max(1, RefitPanel.bytes(layer.columns(), PANEL)), Tensor.ALIGNMENT);
+            new RefitPanel(arena, Math.min(PANEL, layer.rows()), layer.columns(), tier);
       }
       Parallel.forRanges(
           layer.rows(),
           PANEL,
-          threads,
-          (from, to, worker) -> {
-            RefitPanel panel =
-                new RefitPanel(
-                    layer,
-                    hessian,
-                    damping,
-                    damp,
-                    mask,
-                    from,
-                    (int) (to - from),
-                    products[worker],
-                    panels[worker]);
-            objectives.set((int) (from / PANEL), panel.run(steps));
-          });
+          workers,
+          (from, to, worker) ->
+              objectives.set(
+                  (int) (from / PANEL), panels[worker].run(layer, damped, mask, from, to, steps)));
     }
     double[] sums = new double[steps + 1];
     for (double[] part : objectives) {

@@ -267,9 +267,7 @@ final class Sweep {
       Tensor mask, int row, int count, int start, int width, MemorySegment marks) {
     for (int r = 0; r < SweepKernels.ROWS; r++) {
       for (int j = 0; j < width; j++) {
-        int column = start + j;
-        int bits = r < count ? Weights.byteAt(mask, row + r, column / Byte.SIZE) : 0;
-        float value = bits >> column % Byte.SIZE & 1;
+        float value = r < count && Weights.isPruned(mask, row + r, start + j) ? 1 : 0;
         marks.setAtIndex(JAVA_FLOAT, (long) j * SweepKernels.ROWS + r, value);
       }
     }

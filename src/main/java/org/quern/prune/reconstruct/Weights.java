@@ -128,6 +128,11 @@ record Weights(String name, Tensor tensor) {
     return tensor.hostMemory().get(JAVA_BYTE, row * tensor.rowStride() + column) & 0xff;
   }
 
+  /** The bit of a column in a mask. */
+  static boolean isPruned(Tensor mask, long row, int column) {
+    return (byteAt(mask, row, column / Byte.SIZE) >> column % Byte.SIZE & 1) != 0;
+  }
+
   static void requireFloating(String what, Tensor tensor) {
     switch (tensor.type()) {
       case F32, F16, BF16 -> {}
