@@ -69,6 +69,8 @@ public final class Main implements Runnable {
             new PruneCommand(),
             new PerplexityCommand(),
             new GenerateCommand(),
+            new PackCommand(),
+            new UnpackCommand(),
             new VerifyCommand(families),
             new TourCommand(families))
         .forEach(line::addSubcommand);
