@@ -27,7 +27,7 @@ final class CrossGrid implements ProductAlgorithm {
   /** The algorithm for tiles of {@code type}, F32 or F64. */
   CrossGrid(TrilinearForm form, DType type, Tier tier) {
     this.type = type;
-    kernels = GauntConvolution.kernels(GauntConvolution.tileTier(type, tier));
+    kernels = GauntConvolution.kernels(tier, type);
     // The bracket of degrees L1 and L2 has degree L1 + L2 - 1.
     SphereGrid grid = new SphereGrid(Math.max(0, form.integrandDegree() - 1));
     Arena arena = Arena.ofAuto();

@@ -24,7 +24,7 @@ final class GridProduct implements ProductAlgorithm {
   /** The algorithm for tiles of {@code type}, F32 or F64. */
   GridProduct(TrilinearForm form, DType type, Tier tier) {
     this.type = type;
-    kernels = GauntConvolution.kernels(GauntConvolution.tileTier(type, tier));
+    kernels = GauntConvolution.kernels(tier, type);
     SphereGrid grid = new SphereGrid(form.integrandDegree());
     Arena arena = Arena.ofAuto();
     for (int operand = 0; operand < 3; operand++) {
