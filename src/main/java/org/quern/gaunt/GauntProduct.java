@@ -76,7 +76,7 @@ public final class GauntProduct {
     choice = AlgorithmChoice.of(form, tier, builder.algorithm, builder.nodes);
     kernel =
         builder.cross
-            ? new CrossGrid(form, type, tier)
+            ? new CrossHybrid(form, type, tier)
             : builder.pathWeights
                 ? new PathProduct(form, type, tier)
                 : algorithm(choice.algorithm(), form, type, tier, builder.nodes);
