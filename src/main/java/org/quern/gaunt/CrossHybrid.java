@@ -90,8 +90,22 @@ final class CrossHybrid implements ProductAlgorithm {
         x1, x1At, x1Step, x2, x2At, x2Step, g, gAt, gStep, gx1, gx1At, gx1Step, gx2, gx2At, gx2Step,
         scratch);
     halves[1].gradients(
-        x1, x1At, x1Step, x2, x2At, x2Step, g, gAt, gStep, scratch, results(0), step, scratch,
-        results(1), step, scratch);
+        x1,
+        x1At,
+        x1Step,
+        x2,
+        x2At,
+        x2Step,
+        g,
+        gAt,
+        gStep,
+        scratch,
+        results(0),
+        step,
+        scratch,
+        results(1),
+        step,
+        scratch);
     add(0, gx1, gx1At, gx1Step, scratch);
     add(1, gx2, gx2At, gx2Step, scratch);
   }

@@ -42,9 +42,9 @@ import org.quern.tensor.Tensor;
  * (x1, h2)} and {@code (h1, x2)}; by weights the sum of the gradients of both pairs. {@link
  * #secondGradients} does this.
  *
- * <p>Every algorithm is exact for every degree; which one runs is chosen by a measured cost model
- * and told by {@link #why()}. Immutable, and safe to share between threads. The result is the same
- * for any number of threads. NaN and infinities propagate.
+ * <p>Every algorithm is exact for every degree; which one runs is chosen among all by a measured
+ * cost model and told by {@link #why()}. Immutable, and safe to share between threads. The result
+ * is the same for any number of threads. NaN and infinities propagate.
  */
 public final class GauntProduct {
   /** The tiers that products are implemented for. */
@@ -73,33 +73,34 @@ public final class GauntProduct {
     threads = builder.threads;
     tier = Capabilities.get().choose(TIERS, builder.tier);
     form = builder.form();
-    choice = AlgorithmChoice.of(form, tier, builder.algorithm, builder.nodes);
+    choice = AlgorithmChoice.of(form, type, tier, builder.algorithm, builder.resolution);
     kernel =
         builder.cross
             ? new CrossHybrid(form, type, tier)
             : builder.pathWeights
                 ? new PathProduct(form, type, tier)
-                : algorithm(choice.algorithm(), form, type, tier, builder.nodes);
+                : algorithm(choice.algorithm(), form, type, tier, builder.resolution);
     tileKernels = tier == Tier.VECTOR ? new VectorTileKernels(type) : new ScalarTileKernels(type);
   }
 
   /** The algorithm for tiles of a type. */
   static ProductAlgorithm algorithm(
       Algorithm algorithm, TrilinearForm form, DType type, Tier tier) {
-    return algorithm(algorithm, form, type, tier, 0);
+    return algorithm(algorithm, form, type, tier, Resolution.LEAST);
   }
 
   private static ProductAlgorithm algorithm(
-      Algorithm algorithm, TrilinearForm form, DType type, Tier tier, int nodes) {
+      Algorithm algorithm, TrilinearForm form, DType type, Tier tier, Resolution resolution) {
     return switch (algorithm) {
       case DIRECT ->
           tier == Tier.VECTOR && CostModel.coefficients(form) <= VectorDirect.MAX_COEFFICIENTS
               ? new VectorDirect(form, type)
               : new ScalarDirect(form, type);
-      case FOURIER -> new FourierProduct(form, type);
-      case GRID -> new GridProduct(form, type, tier);
+      case FOURIER -> new FourierProduct(form, type, resolution.azimuths());
+      case GRID -> new GridProduct(form, resolution.grid(form), type, tier);
       case HYBRID -> {
-        HybridPlan plan = nodes == 0 ? HybridPlan.of(form) : HybridPlan.of(form, nodes);
+        HybridPlan plan =
+            resolution.nodes() == 0 ? HybridPlan.of(form) : HybridPlan.of(form, resolution.nodes());
         yield tier == Tier.VECTOR ? new VectorHybrid(plan, type) : new ScalarHybrid(plan, type);
       }
       case POINTS -> new PointProduct(form, type, tier);
@@ -196,7 +197,10 @@ public final class GauntProduct {
     return choice.algorithm();
   }
 
-  /** Why this algorithm: one sentence with the estimated costs of all. */
+  /**
+   * Why this algorithm: a line that says whether it was demanded or costs the least, and then a
+   * line for each that can compute this product with its estimated cost, the least first.
+   */
   public String why() {
     return choice.why();
   }
@@ -609,7 +613,7 @@ public final class GauntProduct {
     private @Nullable Tier tier;
     private boolean cross;
     private boolean pathWeights;
-    private int nodes;
+    private Resolution resolution = Resolution.LEAST;
     private int threads = 1;
 
     private Builder(int... degrees) {
@@ -677,11 +681,22 @@ public final class GauntProduct {
     }
 
     /**
-     * Demands a number of nodes in the polar angle, for algorithms that have such nodes; 0, the
-     * default, takes as few as are exact.
+     * Demands a number of nodes in the polar angle, and with it one of the algorithms that have
+     * them, {@link Algorithm#HYBRID} or {@link Algorithm#GRID}; 0, the default, takes as few as are
+     * exact.
      */
     public Builder nodes(int nodes) {
-      this.nodes = nodes;
+      resolution = new Resolution(nodes, resolution.azimuths());
+      return this;
+    }
+
+    /**
+     * Demands a number of points around each ring of {@link Algorithm#GRID}, or of frequencies of
+     * the transforms of {@link Algorithm#FOURIER}, and with it one of these; 0, the default, takes
+     * as few as are exact.
+     */
+    public Builder azimuths(int azimuths) {
+      resolution = new Resolution(resolution.nodes(), azimuths);
       return this;
     }
 
@@ -719,7 +734,7 @@ public final class GauntProduct {
      * The product.
      *
      * @throws IllegalArgumentException where an algorithm is demanded that does not fit, or fewer
-     *     nodes than are exact
+     *     nodes or azimuths than are exact
      * @throws IllegalStateException where the demanded tier cannot run here
      */
     public GauntProduct build() {

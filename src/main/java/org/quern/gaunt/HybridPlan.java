@@ -131,7 +131,9 @@ final class HybridPlan {
     Projection[] projections = project(highest, values, weights);
     int[] columns = columns(projections, half);
     orders = new Order[3][];
-    double[][][] functions = {values(parts[0], legendre, values), values(parts[1], legendre, values)};
+    double[][][] functions = {
+      values(parts[0], legendre, values), values(parts[1], legendre, values)
+    };
     for (int role = 0; role < 3; role++) {
       orders[role] = new Order[this.form.degree(role) + 1];
       for (int m = 0; m < orders[role].length; m++) {
@@ -141,7 +143,8 @@ final class HybridPlan {
                 : evaluation(role, m, columns, functions[role], role == 0 ? sign : 1);
       }
     }
-    List<Term> terms = Term.of(this.form.degree(0), this.form.degree(1), this.form.degree(PROJECTED));
+    List<Term> terms =
+        Term.of(this.form.degree(0), this.form.degree(1), this.form.degree(PROJECTED));
     for (int role = 0; role < 2; role++) {
       terms = parts[role] == Part.AZIMUTH ? Term.differentiated(terms, role) : terms;
     }
@@ -182,8 +185,8 @@ final class HybridPlan {
   }
 
   /**
-   * One of the two halves of the form {@code integral of (f_theta g_alpha - f_alpha g_theta) / sin h}
-   * of the cross product; neither is a polynomial, their sum is.
+   * One of the two halves of the form {@code integral of (f_theta g_alpha - f_alpha g_theta) / sin
+   * h} of the cross product; neither is a polynomial, their sum is.
    *
    * @param half 0 for the first product, 1 for the second with its sign
    */
@@ -198,9 +201,7 @@ final class HybridPlan {
         form,
         nodes,
         highest,
-        half == 0
-            ? new Part[] {Part.POLAR, Part.AZIMUTH}
-            : new Part[] {Part.AZIMUTH, Part.POLAR},
+        half == 0 ? new Part[] {Part.POLAR, Part.AZIMUTH} : new Part[] {Part.AZIMUTH, Part.POLAR},
         circle == (half == 0) ? 1 : -1,
         operands);
   }

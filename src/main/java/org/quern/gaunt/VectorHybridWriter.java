@@ -490,8 +490,7 @@ final class VectorHybridWriter {
   /** Whether an order of the projected operand is worked on at the nodes of a segment. */
   private boolean has(Segment segment, int order) {
     // The equator, which is a segment of its own, leaves out orders in between.
-    return order < segment.orders
-        && (segment.from >= plan.equator || needs(order, segment.from));
+    return order < segment.orders && (segment.from >= plan.equator || needs(order, segment.from));
   }
 
   /** Terms at a node of a segment, by order of the amplitudes of a role. */

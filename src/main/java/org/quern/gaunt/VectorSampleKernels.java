@@ -378,33 +378,6 @@ final class VectorSampleKernels implements SampleKernels {
   }
 
   @Override
-  public void bracket(
-      int rows,
-      MemorySegment firstIn,
-      long firstRow,
-      MemorySegment secondIn,
-      long secondRow,
-      MemorySegment outIn,
-      long outRow) {
-    MemorySegment first = NativeViews.base(firstIn);
-    MemorySegment second = NativeViews.base(secondIn);
-    MemorySegment out = NativeViews.base(outIn);
-    long a = rows(firstIn, firstRow, 2L * rows);
-    long c = rows(secondIn, secondRow, 2L * rows);
-    long outAt = rows(outIn, outRow, rows);
-    long half = (long) rows * ROW;
-    int steps = Math.min(rows, MOST) * (LANES / S.length());
-    for (int i = 0; i < steps; i++) {
-      long at = (long) i * VECTOR;
-      FloatVector crossed = load(first, a + half + at).mul(load(second, c + at));
-      load(first, a + at)
-          .mul(load(second, c + half + at))
-          .sub(crossed)
-          .intoMemorySegment(out, outAt + at, LE);
-    }
-  }
-
-  @Override
   public void powers(
       int rows,
       int orders,

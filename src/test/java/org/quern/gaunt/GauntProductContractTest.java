@@ -767,7 +767,7 @@ class GauntProductContractTest {
     GauntProduct low = GauntProduct.builder(1, 1, 2).build();
     GauntProduct high = GauntProduct.builder(8, 8, 16).build();
     assertEquals(Algorithm.HYBRID, high.algorithm());
-    assertTrue(low.why().startsWith(low.algorithm() + ": least; "), low.why());
+    assertTrue(low.why().startsWith(low.algorithm() + ": least cost; "), low.why());
     GauntProduct demanded = GauntProduct.builder(1, 1, 2).algorithm(Algorithm.HYBRID).build();
     assertTrue(demanded.why().startsWith("HYBRID: demanded; "), demanded.why());
     for (int[] d : new int[][] {{0, 0, 0}, {1, 2, 2}, {3, 3, 6}, {4, 2, 5}, {4, 4, 8}}) {
@@ -798,6 +798,58 @@ class GauntProductContractTest {
             + " equivariance",
         () -> GauntProduct.builder(4, 4, 8).nodes(8).build());
     assertEquals(Algorithm.HYBRID, GauntProduct.builder(4, 4, 8).nodes(9).build().algorithm());
+  }
+
+  @Test
+  void whatTheAlgorithmDoesNotSampleCannotBeSet() {
+    for (Algorithm algorithm : new Algorithm[] {Algorithm.DIRECT, Algorithm.POINTS}) {
+      assertMessage(
+          "nodes: expected one of the algorithms that have them, HYBRID or GRID, got " + algorithm,
+          () -> GauntProduct.builder(2, 2, 4).algorithm(algorithm).nodes(9).build());
+      assertMessage(
+          "azimuths: expected one of the algorithms that have them, GRID or FOURIER, got "
+              + algorithm,
+          () -> GauntProduct.builder(2, 2, 4).algorithm(algorithm).azimuths(20).build());
+    }
+    assertMessage(
+        "azimuths: expected at least 9, which integrate degree 8 exactly, got 8: fewer would break"
+            + " equivariance",
+        () -> GauntProduct.builder(2, 2, 4).algorithm(Algorithm.GRID).azimuths(8).build());
+    assertMessage(
+        "azimuths: expected at least 13, which integrate degree 8 exactly, got 12: fewer would"
+            + " break equivariance",
+        () -> GauntProduct.builder(2, 2, 4).algorithm(Algorithm.FOURIER).azimuths(12).build());
+    assertEquals(
+        Algorithm.GRID, GauntProduct.builder(2, 2, 4).nodes(6).azimuths(11).build().algorithm());
+  }
+
+  @ParameterizedTest
+  @MethodSource("tiers")
+  void moreThanNeededChangesNothingButTheCost(Tier tier) {
+    try (Arena arena = Arena.ofConfined()) {
+      Case c = new Case(arena, new int[] {2, 3, 4}, 1, 17, DType.F64, Layout.IR_MUL, 8);
+      Tensor out = c.coefficients(2);
+      GauntProduct.Builder builder = GauntProduct.builder(2, 3, 4).type(DType.F64).tier(tier);
+      builder.algorithm(Algorithm.GRID).nodes(7).azimuths(13).build().multiply(c.x[0], c.x[1], out);
+      c.compare(tier + " GRID", out, 2, c.derivatives());
+      out.fill(0);
+      builder.algorithm(Algorithm.FOURIER).nodes(0).azimuths(17).build();
+      builder.build().multiply(c.x[0], c.x[1], out);
+      c.compare(tier + " FOURIER", out, 2, c.derivatives());
+      String why = GauntProduct.builder(2, 2, 4).tier(tier).nodes(6).build().why();
+      assertTrue(why.contains("GRID") && !why.contains("POINTS"), why);
+    }
+  }
+
+  @Test
+  void theCostsOfAllAlgorithmsAreTold() {
+    GauntProduct product = GauntProduct.builder(3, 3, 6).build();
+    String why = product.why();
+    for (Algorithm algorithm : Algorithm.values()) {
+      assertTrue(why.contains(algorithm.name()), why);
+    }
+    // The first line of the table is the choice.
+    assertTrue(why.split("\\R")[1].startsWith(product.algorithm().name()), why);
   }
 
   @Test
