@@ -127,8 +127,7 @@ class StatisticsContractTest {
           int count = 1 + random.nextInt(6 - s);
           Tensor batch = inputs.rows(4L * s, 4L * (s + count));
           parts.add(
-              Tensor.of(
-                  batch.memory(), DType.F32, batch.rowStride(), new long[] {count, 4, n}),
+              Tensor.of(batch.memory(), DType.F32, batch.rowStride(), new long[] {count, 4, n}),
               tokens.rows(s, s + count));
           s += count;
         }
@@ -188,8 +187,7 @@ class StatisticsContractTest {
             gradients.forEach(scalar::add);
             for (GradientNorm norm : norms) {
               float[] values = got.statistic(arena, norm, DType.F32).toFloatArray();
-              assertArrayEquals(
-                  scalar.statistic(arena, norm, DType.F32).toFloatArray(), values);
+              assertArrayEquals(scalar.statistic(arena, norm, DType.F32).toFloatArray(), values);
               requireNear(
                   values,
                   i -> {
@@ -424,8 +422,7 @@ class StatisticsContractTest {
           IllegalArgumentException.class, () -> product.add(statistics, deltas, inputs, mask));
       GradientStatistics official =
           GradientStatistics.builder(3, 20).compat(Compat.OFFICIAL).build(arena);
-      assertThrows(
-          IllegalArgumentException.class, () -> product.add(official, deltas, inputs));
+      assertThrows(IllegalArgumentException.class, () -> product.add(official, deltas, inputs));
       assertEquals(0, statistics.samples());
       product.add(statistics, deltas, inputs);
 
