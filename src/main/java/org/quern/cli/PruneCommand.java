@@ -21,9 +21,13 @@ import org.quern.prune.Method;
 import org.quern.prune.OwlRatios;
 import org.quern.prune.Pattern;
 import org.quern.prune.PruneReport;
+import org.quern.prune.Pruner;
+import org.quern.prune.calibration.CalibratedPruning;
+import org.quern.prune.calibration.CalibrationReport;
 import org.quern.runtime.Tier;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ITypeConverter;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.ParameterException;
@@ -59,6 +63,7 @@ import picocli.CommandLine.TypeConversionException;
       "      --sparsity 2:4 -o llama-2of4/",
       "  quern prune llama/ --method wanda --activations act.safetensors \\",
       "      --sparsity 0.6 --exclude down_proj --dry-run",
+      "  quern prune llama/ --calibrate c4.bin --evaluate wikitext.bin -o llama-50/",
       "  quern prune llama/ --method wanda --activations act.safetensors --sparsity 0.7 \\",
       "      --owl M=5,lambda=0.08 --report pruned.html -o llama-owl/",
       "  quern prune gpt2/ --method magnitude --group row --layout in-out -o pruned/",
@@ -67,7 +72,7 @@ import picocli.CommandLine.TypeConversionException;
       "  0    success",
       "  2    bad usage or bad input, told in one line; no output was touched",
       "  3    internal error; --debug shows where",
-      "  130  interrupted; no output was touched"
+      "  130  interrupted; no output was touched, and with --calibrate the same command goes on"
     })
 final class PruneCommand implements Callable<Integer> {
   @Spec private CommandSpec spec;
@@ -90,11 +95,15 @@ final class PruneCommand implements Callable<Integer> {
       names = "--method",
       paramLabel = "METHOD",
       defaultValue = "gblm",
-      converter = MethodConverter.class,
-      description =
-          "The score: magnitude, wanda, gradient, gblm, ria, pruner-zero or wanda++ (default:"
-              + " ${DEFAULT-VALUE}).")
-  private Method method;
+      converter = MethodChoice.Converter.class,
+      description = {
+        "The score: magnitude, wanda, gradient, gblm, ria, pruner-zero or wanda++ (default:"
+            + " ${DEFAULT-VALUE}).",
+        "With --calibrate also sparsegpt, which selects and updates in one sweep."
+      })
+  private MethodChoice method;
+
+  @Mixin private CalibrationOptions calibration = new CalibrationOptions();
 
   @Option(
       names = "--sparsity",
@@ -242,50 +251,108 @@ final class PruneCommand implements Callable<Integer> {
     if (page != null) {
       HtmlReport.checkTarget(page);
     }
+    CalibrationReport calibrated = null;
     PruneReport report;
     try (ConsoleProgress progress = ConsoleProgress.onErrorStream()) {
-      CheckpointPruner.Builder builder =
-          CheckpointPruner.builder()
-              .method(method)
-              .pattern(pattern())
-              .compat(compat)
-              .tier(Tiers.choose(spec, CheckpointPruner.TIERS, tier))
-              .threads(threads)
-              .gradientNorm(norm)
-              .activations(activations)
-              .ratios(ratios)
-              .owl(owl == null ? null : OwlRatios.parse(owl))
-              .gradientScale(alpha)
-              .exponent(exponent)
-              .preserveMask(preserveMask)
-              .layout(layout)
-              .overwrite(force)
-              .progress(progress);
-      gradients.forEach(builder::gradients);
-      include.forEach(builder::include);
-      exclude.forEach(builder::exclude);
-      CheckpointPruner pruner = builder.build();
-      report = dryRun || output == null ? pruner.dryRun(model) : pruner.prune(model, output);
+      if (calibration.isAsked()) {
+        calibrated = calibrate(progress);
+        report = calibrated.pruning();
+      } else {
+        report = prune(progress);
+      }
+    }
+    Map<String, String> facts = facts(report);
+    if (calibrated != null) {
+      facts.putAll(CalibrationOptions.facts(calibrated));
     }
     Table layers = tabulate(report);
     if (page != null) {
-      new PruneReportPage(report, facts(report), layers).pictures(layout, threads).write(page);
+      PruneReportPage html = new PruneReportPage(report, facts, layers);
+      if (calibrated != null) {
+        html.perplexities(CalibrationOptions.perplexities(calibrated));
+      }
+      html.pictures(layout, threads).write(page);
     }
     PrintWriter out = spec.commandLine().getOut();
     if (json) {
-      out.println(report.toJson());
+      out.println(calibrated != null ? calibrated.toJson() : report.toJson());
     } else {
       layers.print(out);
       out.println();
-      facts(report).forEach((name, value) -> out.printf("%-12s %s%n", name, value));
+      facts.forEach((name, value) -> out.printf("%-12s %s%n", name, value));
     }
     return 0;
+  }
+
+  /** Prunes by statistics in files. */
+  private PruneReport prune(ConsoleProgress progress) throws IOException {
+    calibration.requireNone(spec);
+    if (method.sparseGpt()) {
+      throw new ParameterException(
+          spec.commandLine(), "--method sparsegpt: expected --calibrate TOKENS with it");
+    }
+    CheckpointPruner.Builder builder =
+        CheckpointPruner.builder()
+            .method(method.method())
+            .pattern(pattern())
+            .compat(compat)
+            .tier(Tiers.choose(spec, CheckpointPruner.TIERS, tier))
+            .threads(threads)
+            .gradientNorm(norm)
+            .activations(activations)
+            .ratios(ratios)
+            .owl(owl == null ? null : OwlRatios.parse(owl))
+            .gradientScale(alpha)
+            .exponent(exponent)
+            .preserveMask(preserveMask)
+            .layout(layout)
+            .overwrite(force)
+            .progress(progress);
+    gradients.forEach(builder::gradients);
+    include.forEach(builder::include);
+    exclude.forEach(builder::exclude);
+    CheckpointPruner pruner = builder.build();
+    return dryRun || output == null ? pruner.dryRun(model) : pruner.prune(model, output);
+  }
+
+  /** Prunes by statistics that are taken of the model. */
+  private CalibrationReport calibrate(ConsoleProgress progress) throws IOException {
+    String other =
+        activations != null
+            ? "--activations, which it takes itself"
+            : owl != null ? "--owl" : layout != Layout.OUT_IN ? "--layout in-out" : null;
+    if (other != null) {
+      throw new ParameterException(
+          spec.commandLine(), "--calibrate: expected no " + other);
+    }
+    CalibratedPruning.Builder builder =
+        calibration
+            .builder(spec, method.sparseGpt())
+            .pruner(
+                Pruner.builder()
+                    .method(method.method())
+                    .pattern(pattern())
+                    .compat(compat)
+                    .gradientScale(alpha)
+                    .exponent(exponent)
+                    .preserveMask(preserveMask)
+                    .tier(Tiers.choose(spec, CheckpointPruner.TIERS, tier)))
+            .threads(threads)
+            .gradientNorm(norm)
+            .ratios(ratios)
+            .overwrite(force)
+            .progress(progress);
+    gradients.forEach(builder::gradients);
+    include.forEach(builder::include);
+    exclude.forEach(builder::exclude);
+    CalibratedPruning pruning = builder.build();
+    return dryRun || output == null ? pruning.dryRun(model) : pruning.prune(model, output);
   }
 
   private Pattern pattern() {
     Pattern pattern = Pattern.parse(sparsity);
     if (pattern instanceof Pattern.Unstructured unstructured) {
-      Group chosen = group != null ? group : method == Method.MAGNITUDE ? Group.MATRIX : Group.ROW;
+      Group chosen = group != null ? group : defaultGroup();
       return Pattern.unstructured(unstructured.ratio(), chosen);
     }
     if (group != null) {
@@ -294,6 +361,11 @@ final class PruneCommand implements Callable<Integer> {
           "--group: expected with a share such as 0.5 only, got it with " + sparsity);
     }
     return pattern;
+  }
+
+  /** Of the published programs: magnitudes compare across the matrix, scores within a row. */
+  private Group defaultGroup() {
+    return method.method() == Method.MAGNITUDE ? Group.MATRIX : Group.ROW;
   }
 
   private static Table tabulate(PruneReport report) {
@@ -305,7 +377,7 @@ final class PruneCommand implements Callable<Integer> {
           layer.name(),
           layer.shape().stream().map(String::valueOf).collect(Collectors.joining("x")),
           layer.type().name(),
-          layer.method().label(),
+          layer.method(),
           layer.pattern().toString(),
           Long.toString(layer.zerosBefore()),
           Long.toString(layer.zerosAfter()),
@@ -360,21 +432,6 @@ final class PruneCommand implements Callable<Integer> {
 
   private static String percent(double share) {
     return String.format(Locale.ROOT, "%.2f %%", 100 * share);
-  }
-
-  /** Reads the label of a method. */
-  static final class MethodConverter implements ITypeConverter<Method> {
-    /** For picocli, which creates it. */
-    MethodConverter() {}
-
-    @Override
-    public Method convert(String text) {
-      try {
-        return Method.of(text);
-      } catch (IllegalArgumentException e) {
-        throw new TypeConversionException(String.valueOf(e.getMessage()));
-      }
-    }
   }
 
   /** Reads {@code out-in} and {@code in-out}. */

@@ -34,8 +34,8 @@ final class PruneReportPage {
     this.layers = layers;
   }
 
-  /** Adds measured perplexities. */
-  PruneReportPage perplexities(Perplexities measured) {
+  /** Adds measured perplexities, or none. */
+  PruneReportPage perplexities(@Nullable Perplexities measured) {
     perplexities = measured;
     return this;
   }

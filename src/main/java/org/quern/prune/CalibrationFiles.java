@@ -29,7 +29,7 @@ import org.quern.tensor.Tensor;
 final class CalibrationFiles implements Closeable {
   private static final String WEIGHT = ".weight";
   private static final String MODEL = "model.";
-  private static final String SCALER_ROW = ".scaler_row";
+  static final String SCALER_ROW = ".scaler_row";
   private static final String COLUMN_NORM = ".column_norm";
 
   /** Behind a module, the key of its regional gradients. */

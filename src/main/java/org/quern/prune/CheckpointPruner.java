@@ -216,7 +216,8 @@ public final class CheckpointPruner {
       return ratios == null ? LayerRatios.NONE : LayerRatios.read(ratios);
     }
     if (ratios != null) {
-      throw new IllegalArgumentException("owl: expected no table of ratios beside it, got " + ratios);
+      throw new IllegalArgumentException(
+          "owl: expected no table of ratios beside it, got " + ratios);
     }
     double ratio =
         switch (pattern) {
@@ -374,9 +375,9 @@ public final class CheckpointPruner {
      * Adds a safetensors file, index or directory with gradient statistics of the shape of the
      * weights as stored. {@link Method#WANDA_PLUS_PLUS} takes {@code
      * model.layers.0.mlp.up_proj.grad_regional}, with or without {@code model.}; for the others the
-     * keys for {@code model.layers.0.mlp.up_proj.weight}, the first that is
-     * there: the name itself; {@code model.layers.0.mlp.up_proj.grad_l1} (or {@code grad_l2}) with
-     * or without {@code model.}; {@code mlp.up_proj_layer_0}.
+     * keys for {@code model.layers.0.mlp.up_proj.weight}, the first that is there: the name itself;
+     * {@code model.layers.0.mlp.up_proj.grad_l1} (or {@code grad_l2}) with or without {@code
+     * model.}; {@code mlp.up_proj_layer_0}.
      */
     public Builder gradients(Path file) {
       gradients.add(file);

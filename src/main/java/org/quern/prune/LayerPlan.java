@@ -81,7 +81,7 @@ final class LayerPlan {
         entry.name(),
         shape,
         type,
-        pruner.method(),
+        pruner.method().label(),
         pruner.pattern(),
         zerosBefore.sum(),
         zerosAfter.sum(),

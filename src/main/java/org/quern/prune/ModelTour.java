@@ -11,9 +11,10 @@ import org.quern.family.Chart;
 import org.quern.family.TourContext;
 import org.quern.family.TourReport;
 import org.quern.family.TourRow;
+import org.quern.prune.calibration.ModelPruner;
+import org.quern.prune.calibration.Reconstruction;
 import org.quern.prune.lm.Decoder;
 import org.quern.prune.lm.LanguageModel;
-import org.quern.prune.lm.ModelPruner;
 import org.quern.runtime.Progress;
 import org.quern.runtime.Tier;
 import org.quern.tensor.Tensor;
@@ -64,13 +65,13 @@ final class ModelTour {
       Perplexities perplexities = new Perplexities(dense);
       for (String method : METHODS) {
         List<Outcome> outcomes = new ArrayList<>();
-        PATTERNS.forEach((pattern, shown) -> {
-          Outcome outcome = prune(tour, method + "." + pattern);
+        for (Map.Entry<String, String> pattern : PATTERNS.entrySet()) {
+          Outcome outcome = prune(tour, method + "." + pattern.getKey());
           outcomes.add(outcome);
-          perplexities.add(method.replace('.', ' '), shown, outcome.perplexity());
+          perplexities.add(method.replace('.', ' '), pattern.getValue(), outcome.perplexity());
           done++;
           report();
-        });
+        }
         rows.add(row(method, dense, outcomes));
       }
       List<Chart> charts = new ArrayList<>(List.of(perplexities.chart()));
@@ -86,7 +87,7 @@ final class ModelTour {
   /** What one run gave: wall time of calibration and pruning, perplexity, and the two checks. */
   private record Outcome(double seconds, double perplexity, double deviation, boolean sameMasks) {}
 
-  private Outcome prune(TourModel tour, String run) {
+  private Outcome prune(TourModel tour, String run) throws IOException {
     try (Arena arena = Arena.ofShared()) {
       LanguageModel pruned = tour.model().copy(arena);
       long start = System.nanoTime();
@@ -107,7 +108,8 @@ final class ModelTour {
     }
   }
 
-  private void prune(TourModel tour, String name, LanguageModel model, Tier tier) {
+  private void prune(TourModel tour, String name, LanguageModel model, Tier tier)
+      throws IOException {
     GoldenRun run = GoldenRun.parse(name);
     if (run == null) {
       throw new AssertionError(name);
@@ -116,14 +118,14 @@ final class ModelTour {
     Map<String, Tensor> gradients =
         norm == null ? Map.of() : tour.gradients().getOrDefault(norm, Map.of());
     try (Arena arena = Arena.ofShared()) {
-      new ModelPruner(run.pruner(tier), context.threads(), Progress.NONE)
+      new ModelPruner(run.pruner(tier), Reconstruction.NONE, context.threads(), Progress.NONE)
           .prune(arena, model, tour.calibration(), gradients);
     }
   }
 
-  private double perplexity(LanguageModel model, Tensor test) {
-    try (Decoder decoder = new Decoder(model, context.threads())) {
-      return decoder.perplexity(test);
+  private double perplexity(LanguageModel model, Tensor test) throws IOException {
+    try (Decoder decoder = new Decoder(model.shape(), context.threads())) {
+      return decoder.perplexity(model, test);
     }
   }
 

@@ -36,8 +36,7 @@ final class OwlPass {
   private final Progress progress;
   private final Pruner scorer;
 
-  OwlPass(
-      OwlRatios owl, Layout layout, @Nullable Tier tier, int threads, Progress progress) {
+  OwlPass(OwlRatios owl, Layout layout, @Nullable Tier tier, int threads, Progress progress) {
     this.owl = owl;
     this.layout = layout;
     this.threads = threads;
@@ -102,7 +101,9 @@ final class OwlPass {
     return (int) (row.byteSize() / Float.BYTES);
   }
 
-  /** The sum of a function over all rows of scores: within chunks in order, then over the chunks. */
+  /**
+   * The sum of a function over all rows of scores: within chunks in order, then over the chunks.
+   */
   private double overRows(List<Rows> chunks, ToDoubleFunction<MemorySegment> function)
       throws IOException {
     double[] sums = new double[chunks.size()];

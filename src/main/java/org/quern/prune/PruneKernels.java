@@ -8,8 +8,9 @@ import java.lang.foreign.MemorySegment;
  * <p>Score of weight W[i,j] with column norm c[j] and gradient statistic G[i,j], every product
  * rounded to binary32 by itself and then added: S = |W| c + |W| |G|, or one of its terms, or |W|,
  * or another formula of {@link Method}, whose sums and extremes over the matrix are found before by
- * {@link #columnSums} and {@link #gradientRange}. In every group the weights with the smallest scores are selected, the lowest
- * column first among equals; selected weights are written as +0.0, all others keep their bits.
+ * {@link #columnSums} and {@link #gradientRange}. In every group the weights with the smallest
+ * scores are selected, the lowest column first among equals; selected weights are written as +0.0,
+ * all others keep their bits.
  *
  * <p>Shapes: W and G are m x n, c is n. Work: 5 flops and the selection per weight. Traffic for F32
  * operands: 8 bytes read and 4 written per weight, 3/4 of that with 16-bit G, half with 16-bit W

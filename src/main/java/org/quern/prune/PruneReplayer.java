@@ -97,10 +97,12 @@ final class PruneReplayer {
       scores.replay(name, file, keys, files, arena);
     } else if (holdsMember(keys, "refit")) {
       replay.claim(name);
-      replay.skip(name, LATER);
-    } else if (keys.contains("bitmask") || keys.contains("dense24")) {
+      for (String key : keys) {
+        new ReconstructionReplayer(replay, files).replayRefit(name, file, key, arena);
+      }
+    } else if (FormatReplayer.recognises(keys)) {
       replay.claim(name);
-      replay.skip(name, LATER);
+      new FormatReplayer(replay, name, file, arena).run();
     } else if (keys.contains("inputs") || keys.contains("grads")) {
       replay.claim(name);
       replayAccumulators(name, file, keys, arena);
@@ -174,7 +176,8 @@ final class PruneReplayer {
     for (String layer : layers(keys)) {
       if (keys.contains(layer + ".inputs") && keys.contains(layer + ".scaler_row")) {
         Tensor inputs = file.load(layer + ".inputs", arena);
-        ActivationStatistics statistics = new ActivationStatistics(columns(inputs));
+        ActivationStatistics statistics =
+            new ActivationStatistics(columns(inputs), 1, replay.tier());
         statistics.add(inputs);
         recordStatistic(name, layer + ".scaler_row", statistics, file, arena);
       }
@@ -186,6 +189,8 @@ final class PruneReplayer {
       }
       if (member.group(2).equals("mask")) {
         scores.replayMask(name, file, key, files, arena);
+      } else if (member.group(2).equals("sparsegpt")) {
+        new ReconstructionReplayer(replay, files).replaySparseGpt(name, file, key, arena);
       } else {
         replay.skip(name + ": *." + member.group(2) + ".*", LATER);
       }
@@ -249,8 +254,8 @@ final class PruneReplayer {
    * The statistic of [samples, tokens, n], all in one batch, of the first K ({@code after_K}), or
    * sample by sample as matrices ({@code final_2d_calls}).
    */
-  private static ActivationStatistics accumulate(Tensor inputs, String which) {
-    ActivationStatistics statistics = new ActivationStatistics(columns(inputs));
+  private ActivationStatistics accumulate(Tensor inputs, String which) {
+    ActivationStatistics statistics = new ActivationStatistics(columns(inputs), 1, replay.tier());
     long samples =
         which.startsWith("after_")
             ? Long.parseLong(which.substring("after_".length()))
@@ -272,11 +277,14 @@ final class PruneReplayer {
     return statistics;
   }
 
-  private static float[] accumulate(
-      Tensor gradients, String key, Compat compat, DType type, Arena arena) {
+  private float[] accumulate(Tensor gradients, String key, Compat compat, DType type, Arena arena) {
     GradientNorm norm = key.endsWith("l1") ? GradientNorm.L1 : GradientNorm.L2;
     GradientStatistics statistics =
-        new GradientStatistics(arena, norm, compat, gradients.dim(1), gradients.dim(2));
+        GradientStatistics.builder(gradients.dim(1), gradients.dim(2))
+            .norms(norm)
+            .compat(compat)
+            .tier(replay.tier())
+            .build(arena);
     for (long sample = 0; sample < gradients.dim(0); sample++) {
       statistics.add(sample(gradients, sample));
     }
@@ -317,15 +325,10 @@ final class PruneReplayer {
         || document.has("owl_sparsity_from_toy_ratios")) {
       replay.claim(name);
       new OwlReplayer(replay, files).run(name, document);
-    } else if (isRefit(document)) {
+    } else if (ReconstructionReplayer.isObjectives(document)) {
       replay.claim(name);
-      replay.skip(name, LATER);
+      new ReconstructionReplayer(replay, files).replayObjectives(name, document);
     }
-  }
-
-  private static boolean isRefit(JsonObject document) {
-    return document.asMap().values().stream()
-        .anyMatch(value -> value instanceof JsonObject object && object.has("objective_masked"));
   }
 
   private void replayTies(String name, JsonObject document) {

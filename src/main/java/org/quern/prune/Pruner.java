@@ -96,6 +96,11 @@ public final class Pruner {
     return pattern;
   }
 
+  /** The arithmetic. */
+  public Compat compat() {
+    return compat;
+  }
+
   /** The tier that runs. */
   public Tier tier() {
     return tier;
@@ -133,8 +138,8 @@ public final class Pruner {
 
   /**
    * Prunes rows of a larger matrix in place, for a pattern that selects within rows and a method
-   * whose scores take nothing from other rows. Gradients that are zero in all of these rows are used
-   * as they are: whether the whole matrix has none is for the caller to find.
+   * whose scores take nothing from other rows. Gradients that are zero in all of these rows are
+   * used as they are: whether the whole matrix has none is for the caller to find.
    *
    * @param firstRow number of the first row in that matrix, for errors
    * @return number of weights that were selected and are now zero
@@ -439,7 +444,9 @@ public final class Pruner {
     }
   }
 
-  /** Columns whose sums a thread finds at a time: every sum is taken by one thread, in row order. */
+  /**
+   * Columns whose sums a thread finds at a time: every sum is taken by one thread, in row order.
+   */
   private static final int STRIPE = 512;
 
   private void sumColumns(Operands o, PruneWorkspace workspace) {
@@ -490,6 +497,21 @@ public final class Pruner {
             + (replacement == Method.WANDA ? "activations" : "magnitude")
             + " alone");
     return replacement;
+  }
+
+  /** All settings that decide about the result. */
+  @Override
+  public String toString() {
+    return method.label()
+        + ", "
+        + pattern
+        + ", "
+        + compat
+        + ", gradients x "
+        + gradientScale
+        + ", c^"
+        + exponent
+        + (preserveMask ? ", preserves zeros" : "");
   }
 
   /** Collects the settings of a {@link Pruner}. */
@@ -557,10 +579,10 @@ public final class Pruner {
     }
 
     /**
-     * Keeps the zeros that the weights have and counts them: every group ends with exactly the zeros
-     * that the pattern demands, whatever the scores. A group with more of them is rejected. False by
-     * default: then zeros are selected first, too, but a weight that scores 0 without being zero, as
-     * all of a dead input column do, is their equal.
+     * Keeps the zeros that the weights have and counts them: every group ends with exactly the
+     * zeros that the pattern demands, whatever the scores. A group with more of them is rejected.
+     * False by default: then zeros are selected first, too, but a weight that scores 0 without
+     * being zero, as all of a dead input column do, is their equal.
      */
     public Builder preserveMask(boolean preserve) {
       preserveMask = preserve;

@@ -93,8 +93,7 @@ final class ScalarPruneKernels implements PruneKernels {
   }
 
   @Override
-  public void columnSums(
-      Operands o, int from, int to, MemorySegment sums, MemorySegment scratch) {
+  public void columnSums(Operands o, int from, int to, MemorySegment sums, MemorySegment scratch) {
     double[] columns = new double[to - from];
     for (long row = 0; row < o.rows; row++) {
       for (int j = from; j < to; j++) {

@@ -28,7 +28,8 @@ final class VectorPruneKernels implements PruneKernels {
 
   private VectorPruneKernels() {}
 
-  // Scratch memory: eight rows of floats, each rounded up to whole words of selection bits and with a
+  // Scratch memory: eight rows of floats, each rounded up to whole words of selection bits and with
+  // a
   // vector of room behind it, because passes and compression work on whole vectors; then the cells
   // of four masks, the first two of which also serve as double cells; then sums of a row.
 
@@ -139,8 +140,8 @@ final class VectorPruneKernels implements PruneKernels {
   }
 
   /**
-   * Makes ready a strip of a row in scratch: of an operand that is read where it is what lies behind
-   * the last whole vector, of any other all of it, or the scores.
+   * Makes ready a strip of a row in scratch: of an operand that is read where it is what lies
+   * behind the last whole vector, of any other all of it, or the scores.
    *
    * @return {@link VectorScores#NOT_FINITE} where scores were written and an operand is not finite
    */
@@ -688,8 +689,7 @@ final class VectorPruneKernels implements PruneKernels {
   // What scores take from the whole matrix.
 
   @Override
-  public void columnSums(
-      Operands o, int from, int to, MemorySegment sums, MemorySegment scratch) {
+  public void columnSums(Operands o, int from, int to, MemorySegment sums, MemorySegment scratch) {
     int n = o.n;
     for (int column = from; column < to; column += STRIP) {
       int columns = Math.min(STRIP, to - column);

@@ -168,9 +168,7 @@ class PruneContractTest {
       case GRADIENT -> b;
       case GBLM -> a + b;
       case RIA ->
-          w == 0
-              ? 0
-              : (w / terms.columns[j] + w / terms.rows[i]) * (float) StrictMath.pow(c, 0.5);
+          w == 0 ? 0 : (w / terms.columns[j] + w / terms.rows[i]) * (float) StrictMath.pow(c, 0.5);
       case PRUNER_ZERO -> {
         float share = (g - terms.least) / terms.range;
         yield share == 0 ? 0 : w * w * share;
@@ -509,8 +507,7 @@ class PruneContractTest {
                 Tensor plain = copy(arena, layer.w);
                 float[][] scores = scores(layer, method);
                 assertMask(what, mask, expected(ranked(scores, zeros), pattern));
-                long pruned =
-                    builder.preserveMask(true).build().prune(plain, layer.statistics());
+                long pruned = builder.preserveMask(true).build().prune(plain, layer.statistics());
                 assertEquals(pruned, zeros(plain), what);
               }
             }
@@ -640,7 +637,8 @@ class PruneContractTest {
                 assertEquals(
                     -1,
                     reference.memory().mismatch(mask.memory()),
-                    wType + " " + method + " " + pattern + " " + compat + " " + tier + " " + threads);
+                    wType + " " + method + " " + pattern + " " + compat + " " + tier + " "
+                        + threads);
               }
             }
           }
