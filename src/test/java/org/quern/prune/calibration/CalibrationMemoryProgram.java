@@ -21,6 +21,7 @@ final class CalibrationMemoryProgram {
     CalibrationReport report =
         CalibratedPruning.builder(directory.resolve("tokens.bin"))
             .pruner(Pruner.builder().method(Method.GBLM).pattern(Pattern.nm(2, 4)))
+            .reconstruction(Reconstruction.NONE)
             .sequences(2)
             .length(16)
             .build()

@@ -19,7 +19,7 @@ import org.quern.tensor.DType;
 /** Resident memory does not grow with the number of blocks. */
 class CalibrationMemoryTest {
   private static final int FEW = 2;
-  private static final int MANY = 26;
+  private static final int MANY = 12;
 
   /** Bytes of a block's weights and gradients in F32. */
   private static final long BLOCK_BYTES = 2L * Float.BYTES * (4 * 256 * 256 + 3 * 256 * 768);
@@ -27,14 +27,14 @@ class CalibrationMemoryTest {
   @TempDir Path directory;
 
   @Test
-  void twelveTimesTheBlocksTakeNoMoreMemory() throws Exception {
+  void sixTimesTheBlocksTakeNoMoreMemory() throws Exception {
     Assumptions.assumeTrue(Files.isReadable(Path.of("/proc/self/status")), "Linux");
     long few = peak(FEW);
     long many = peak(MANY);
     System.out.println("peak of " + FEW + " blocks " + few + " MB, of " + MANY + " " + many + " MB");
-    // All blocks at once would take 164 MB more; heap and code of the JVM differ from run to run.
+    // All blocks at once would take 68 MB more; heap and code of the JVM differ from run to run.
     long all = (MANY - FEW) * BLOCK_BYTES / 1_000_000;
-    assertTrue(many - few < all / 3, few + " and " + many + " MB, of " + all);
+    assertTrue(many - few < all / 2, few + " and " + many + " MB, of " + all);
   }
 
   private long peak(int blocks) throws Exception {
