@@ -4,6 +4,8 @@ import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
+import org.quern.prune.Perplexities;
+import org.quern.prune.PruneReport;
 import org.quern.prune.calibration.CalibratedPruning;
 import org.quern.prune.calibration.CalibrationReport;
 import org.quern.prune.calibration.Evaluation;
@@ -136,9 +138,31 @@ final class CalibrationOptions {
     }
   }
 
+  /** The perplexity after, beside that before; null where none was measured. */
+  static @Nullable Perplexities perplexities(CalibrationReport report) {
+    Evaluation before = report.before();
+    Evaluation after = report.after();
+    if (before == null || after == null) {
+      return null;
+    }
+    Perplexities perplexities = new Perplexities(before.perplexity());
+    PruneReport.Layer layer = report.pruning().layers().getFirst();
+    perplexities.add(layer.method(), layer.pattern().toString(), after.perplexity());
+    return perplexities;
+  }
+
   /** What the calibration did, for people. */
   static Map<String, String> facts(CalibrationReport report) {
     Map<String, String> facts = new LinkedHashMap<>();
+    PruneReport pruning = report.pruning();
+    facts.put(
+        "Time",
+        Output.seconds(pruning.seconds())
+            + ", tier "
+            + pruning.tier().label()
+            + ", "
+            + pruning.threads()
+            + (pruning.threads() == 1 ? " thread" : " threads"));
     facts.put(
         "Calibrated",
         report.sequences()

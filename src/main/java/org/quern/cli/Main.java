@@ -68,6 +68,9 @@ public final class Main implements Runnable {
             new DoctorCommand(families),
             new PruneCommand(),
             new PerplexityCommand(),
+            new GenerateCommand(),
+            new PackCommand(),
+            new UnpackCommand(),
             new VerifyCommand(families),
             new TourCommand(families))
         .forEach(line::addSubcommand);

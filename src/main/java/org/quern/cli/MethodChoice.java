@@ -1,7 +1,5 @@
 package org.quern.cli;
 
-import java.util.Arrays;
-import java.util.stream.Collectors;
 import org.quern.prune.Method;
 import picocli.CommandLine.ITypeConverter;
 import picocli.CommandLine.TypeConversionException;
@@ -25,19 +23,11 @@ record MethodChoice(Method method, boolean sparseGpt) {
       if (text.equalsIgnoreCase(SPARSE_GPT)) {
         return new MethodChoice(Method.WANDA, true);
       }
-      for (Method method : Method.values()) {
-        if (method.label().equalsIgnoreCase(text)) {
-          return new MethodChoice(method, false);
-        }
+      try {
+        return new MethodChoice(Method.of(text), false);
+      } catch (IllegalArgumentException e) {
+        throw new TypeConversionException(e.getMessage() + "; or " + SPARSE_GPT);
       }
-      throw new TypeConversionException(
-          "expected "
-              + Arrays.stream(Method.values()).map(Method::label).collect(Collectors.joining(", "))
-              + " or "
-              + SPARSE_GPT
-              + ", got '"
-              + text
-              + "'");
     }
   }
 }

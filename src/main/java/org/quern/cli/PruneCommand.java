@@ -12,19 +12,18 @@ import java.util.TreeMap;
 import java.util.concurrent.Callable;
 import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
-import org.quern.family.Chart;
 import org.quern.prune.CheckpointPruner;
 import org.quern.prune.Compat;
 import org.quern.prune.GradientNorm;
 import org.quern.prune.Group;
 import org.quern.prune.Layout;
 import org.quern.prune.Method;
+import org.quern.prune.OwlRatios;
 import org.quern.prune.Pattern;
 import org.quern.prune.PruneReport;
 import org.quern.prune.Pruner;
 import org.quern.prune.calibration.CalibratedPruning;
 import org.quern.prune.calibration.CalibrationReport;
-import org.quern.runtime.Capabilities;
 import org.quern.runtime.Tier;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ITypeConverter;
@@ -50,8 +49,9 @@ import picocli.CommandLine.TypeConversionException;
           + " --exclude and --ratios are regular expressions sought anywhere in a tensor's name.",
       "",
       "The weights with the smallest scores are pruned: magnitude |W|; wanda |W| c; gradient |W| |G|; gblm |W| c +"
-          + " |W| |G|. G comes from --grads under the key MODULE.grad_l1 (or grad_l2) or NAME.weight, and has the shape of"
-          + " the weights. c comes from --activations under MODULE.scaler_row (the mean over samples of the sum of x^2, whose"
+          + " |W| |G|; ria (|W| / column sum + |W| / row sum) c^a; pruner-zero W^2 times G scaled to [0, 1]; wanda++"
+          + " (alpha G + c) |W|. G comes from --grads under the key MODULE.grad_l1 (or grad_l2) or NAME.weight, for"
+          + " wanda++ under MODULE.grad_regional, and has the shape of the weights. c comes from --activations under MODULE.scaler_row (the mean over samples of the sum of x^2, whose"
           + " root is taken) or NAME.weight.column_norm (c itself), one value for each input. MODULE is the name"
           + " without .weight; a leading 'model.' may be absent.",
       ""
@@ -64,6 +64,8 @@ import picocli.CommandLine.TypeConversionException;
       "  quern prune llama/ --method wanda --activations act.safetensors \\",
       "      --sparsity 0.6 --exclude down_proj --dry-run",
       "  quern prune llama/ --calibrate c4.bin --evaluate wikitext.bin -o llama-50/",
+      "  quern prune llama/ --method wanda --activations act.safetensors --sparsity 0.7 \\",
+      "      --owl M=5,lambda=0.08 --report pruned.html -o llama-owl/",
       "  quern prune gpt2/ --method magnitude --group row --layout in-out -o pruned/",
       "",
       "Exit codes:",
@@ -95,7 +97,8 @@ final class PruneCommand implements Callable<Integer> {
       defaultValue = "gblm",
       converter = MethodChoice.Converter.class,
       description = {
-        "The score: magnitude, wanda, gradient or gblm (default: ${DEFAULT-VALUE}).",
+        "The score: magnitude, wanda, gradient, gblm, ria, pruner-zero or wanda++ (default:"
+            + " ${DEFAULT-VALUE}).",
         "With --calibrate also sparsegpt, which selects and updates in one sweep."
       })
   private MethodChoice method;
@@ -161,6 +164,37 @@ final class PruneCommand implements Callable<Integer> {
   private @Nullable Path ratios;
 
   @Option(
+      names = "--owl",
+      paramLabel = "M=5,lambda=0.08",
+      arity = "0..1",
+      fallbackValue = "",
+      description =
+          "Give every numbered block a ratio of its own, by its share of scores above M times their mean, so that blocks"
+              + " with many outliers keep more, at most 2 lambda more than others (OWL; default: M=5,lambda=0.08). Needs"
+              + " --activations.")
+  private @Nullable String owl;
+
+  @Option(
+      names = "--preserve-mask",
+      description =
+          "Keep the zeros that are there and count them; a group with more than the pattern prunes is an error.")
+  private boolean preserveMask;
+
+  @Option(
+      names = "--alpha",
+      paramLabel = "SCALE",
+      defaultValue = "100",
+      description = "wanda++: factor of the regional gradients (default: ${DEFAULT-VALUE}).")
+  private double alpha;
+
+  @Option(
+      names = "--exponent",
+      paramLabel = "A",
+      defaultValue = "0.5",
+      description = "ria: exponent of the activation norms (default: ${DEFAULT-VALUE}).")
+  private double exponent;
+
+  @Option(
       names = "--layout",
       paramLabel = "LAYOUT",
       defaultValue = "out-in",
@@ -203,7 +237,9 @@ final class PruneCommand implements Callable<Integer> {
   @Option(
       names = "--report",
       paramLabel = "FILE.html",
-      description = "Also write the table, with a plot, as one self-contained HTML page.")
+      description =
+          "Also write the table as one self-contained HTML page, with the sparsity by layer and a picture of what every"
+              + " layer keeps.")
   private @Nullable Path page;
 
   @Override
@@ -231,7 +267,11 @@ final class PruneCommand implements Callable<Integer> {
     }
     Table layers = tabulate(report);
     if (page != null) {
-      writePage(page, report, facts, layers);
+      PruneReportPage html = new PruneReportPage(report, facts, layers);
+      if (calibrated != null) {
+        html.perplexities(CalibrationOptions.perplexities(calibrated));
+      }
+      html.pictures(layout, threads).write(page);
     }
     PrintWriter out = spec.commandLine().getOut();
     if (json) {
@@ -261,6 +301,10 @@ final class PruneCommand implements Callable<Integer> {
             .gradientNorm(norm)
             .activations(activations)
             .ratios(ratios)
+            .owl(owl == null ? null : OwlRatios.parse(owl))
+            .gradientScale(alpha)
+            .exponent(exponent)
+            .preserveMask(preserveMask)
             .layout(layout)
             .overwrite(force)
             .progress(progress);
@@ -273,11 +317,12 @@ final class PruneCommand implements Callable<Integer> {
 
   /** Prunes by statistics that are taken of the model. */
   private CalibrationReport calibrate(ConsoleProgress progress) throws IOException {
-    if (activations != null || layout != Layout.OUT_IN) {
-      throw new ParameterException(
-          spec.commandLine(),
-          "--calibrate: expected neither --activations, which it takes, nor --layout in-out, got "
-              + (activations != null ? "--activations " + activations : "--layout in-out"));
+    String other =
+        activations != null
+            ? "--activations, which it takes itself"
+            : owl != null ? "--owl" : layout != Layout.OUT_IN ? "--layout in-out" : null;
+    if (other != null) {
+      throw new ParameterException(spec.commandLine(), "--calibrate: expected no " + other);
     }
     CalibratedPruning.Builder builder =
         calibration
@@ -287,6 +332,9 @@ final class PruneCommand implements Callable<Integer> {
                     .method(method.method())
                     .pattern(pattern())
                     .compat(compat)
+                    .gradientScale(alpha)
+                    .exponent(exponent)
+                    .preserveMask(preserveMask)
                     .tier(Tiers.choose(spec, CheckpointPruner.TIERS, tier)))
             .threads(threads)
             .gradientNorm(norm)
@@ -379,33 +427,6 @@ final class PruneCommand implements Callable<Integer> {
             + (report.threads() == 1 ? " thread" : " threads"));
     facts.put("Output", report.output() == null ? "none: dry run" : report.output().toString());
     return facts;
-  }
-
-  private static void writePage(
-      Path page, PruneReport report, Map<String, String> facts, Table layers) throws IOException {
-    HtmlReport html = new HtmlReport("Pruning of " + report.model());
-    html.facts("Totals", facts);
-    html.charts(
-        "Sparsity by layer",
-        List.of(
-            new Chart(
-                "Share of zeros",
-                Chart.Kind.BARS,
-                "layer",
-                "zeros (%)",
-                false,
-                report.layers().stream().map(PruneReport.Layer::name).toList(),
-                List.of(
-                    new Chart.Series(
-                        "after",
-                        List.of(),
-                        report.layers().stream().map(layer -> 100 * layer.sparsity()).toList())))));
-    html.table("Layers", layers);
-    Table left = new Table("TENSOR", "LEFT ALONE BECAUSE");
-    report.untouched().forEach(tensor -> left.add(tensor.name(), tensor.reason()));
-    html.table("Other tensors", left);
-    html.facts("Machine", Machine.facts(Capabilities.get()));
-    html.write(page);
   }
 
   private static String percent(double share) {

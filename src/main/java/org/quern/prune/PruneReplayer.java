@@ -100,9 +100,9 @@ final class PruneReplayer {
       for (String key : keys) {
         new ReconstructionReplayer(replay, files).replayRefit(name, file, key, arena);
       }
-    } else if (keys.contains("bitmask") || keys.contains("dense24")) {
+    } else if (FormatReplayer.recognises(keys)) {
       replay.claim(name);
-      replay.skip(name, LATER);
+      new FormatReplayer(replay, name, file, arena).run();
     } else if (keys.contains("inputs") || keys.contains("grads")) {
       replay.claim(name);
       replayAccumulators(name, file, keys, arena);

@@ -82,9 +82,11 @@ record Bar(String name, double median, double min, double limit, Sense sense) {
                     Sense.AT_LEAST));
           }
         }
-        case "SparseGptBenchmark.sweep", "SparseGptBenchmark.moments" ->
-            bars.addAll(ReconstructionBars.of(key, measured));
-        default -> bars.addAll(KroneckerBars.of(key, measured));
+        default -> {
+          bars.addAll(KroneckerBars.of(key, measured));
+          bars.addAll(GauntBars.of(key, measured));
+          bars.addAll(ReconstructionBars.of(key, measured));
+        }
       }
     });
     return bars;

@@ -329,6 +329,7 @@ public final class Decoder implements AutoCloseable {
     int length = Math.toIntExact(hidden.dim(1));
     Activations current = activations;
     if (current == null || current.length != length) {
+      shape.checkLength(length);
       if (current != null) {
         current.close();
       }

@@ -97,4 +97,35 @@ interface DecoderKernels {
    * onehot(token))}.
    */
   double surpriseGradient(MemorySegment scores, long at, int n, int token, float factor);
+
+  /**
+   * The scores of one query: {@code scores[j] = scale * sum(query key[j])} for every position.
+   *
+   * @param query [size]
+   * @param keys [positions, stride], the first size of each row
+   * @param scores [positions]
+   */
+  void score(
+      MemorySegment query,
+      MemorySegment keys,
+      int stride,
+      int positions,
+      int size,
+      float scale,
+      MemorySegment scores);
+
+  /**
+   * The mean that one softmax gives: {@code y = sum(weights[j] values[j])} over all positions.
+   *
+   * @param weights [positions]
+   * @param values [positions, stride], the first size of each row
+   * @param y [size]
+   */
+  void mix(
+      MemorySegment weights,
+      MemorySegment values,
+      int stride,
+      int positions,
+      int size,
+      MemorySegment y);
 }

@@ -3,7 +3,6 @@ package org.quern.prune.lm;
 import java.io.Closeable;
 import java.io.IOException;
 import java.lang.foreign.Arena;
-import java.lang.foreign.MemorySegment;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -16,7 +15,6 @@ import org.quern.io.FormatException;
 import org.quern.io.Json;
 import org.quern.io.SafetensorsEntry;
 import org.quern.io.SafetensorsFile;
-import org.quern.tensor.Conversions;
 import org.quern.tensor.DType;
 import org.quern.tensor.Tensor;
 
@@ -106,8 +104,8 @@ public final class LanguageModel implements Closeable {
 
   private static DecoderShape shape(Path path, Checkpoint files) throws IOException {
     Map<String, String> metadata = files.shards().getFirst().metadata();
-    if (DecoderShape.isIn(metadata)) {
-      return DecoderShape.ofMetadata(path.toString(), metadata);
+    if (DecoderConfig.isIn(metadata)) {
+      return DecoderConfig.ofMetadata(path.toString(), metadata);
     }
     Path config =
         Files.isDirectory(path)
@@ -118,7 +116,7 @@ public final class LanguageModel implements Closeable {
           path.toString(),
           "expected the dimensions of the decoder in the metadata or in config.json beside it");
     }
-    return DecoderShape.ofConfig(config.toString(), Json.readObject(config));
+    return DecoderConfig.ofJson(config.toString(), Json.readObject(config));
   }
 
   /** The tensors of the model, each found in the files with the shape and a type that it needs. */
@@ -255,8 +253,7 @@ public final class LanguageModel implements Closeable {
 
   /** The last norm and the output layer, as {@link #loadBlock} gives a block. */
   public OutputLayer loadOutput(Arena arena) throws IOException {
-    String head = shapes.containsKey(HEAD) ? HEAD : EMBEDDING;
-    return new OutputLayer(tensor(arena, NORM), tensor(arena, head));
+    return new OutputLayer(loadNorm(arena), tensor(arena, head()));
   }
 
   /**
@@ -272,27 +269,53 @@ public final class LanguageModel implements Closeable {
     long length = tokens.dim(1);
     Tensor hidden = Tensor.allocate(arena, DType.F32, tokens.dim(0), length, shape.hidden());
     try (Arena own = Arena.ofConfined()) {
-      DType type = DType.F32;
-      MemorySegment rows;
-      if (files == null) {
-        rows = tensor(own, EMBEDDING).memory();
-      } else {
-        SafetensorsFile file = files.shardOf(EMBEDDING);
-        type = floating(file.entry(EMBEDDING));
-        rows = file.map(EMBEDDING, own);
-      }
+      Embedding embedding = embedding(own);
       for (long i = 0; i < tokens.size(); i++) {
-        long id = TokenIds.at(tokens, i / length, i % length, shape.vocabulary());
-        Conversions.toFloat(
-            rows,
-            id * shape.hidden() * type.bytes(),
-            type,
-            hidden.memory(),
-            i * shape.hidden() * Float.BYTES,
-            shape.hidden());
+        int id = TokenIds.at(tokens, i / length, i % length, shape.vocabulary());
+        embedding.copy(id, hidden.memory(), i);
       }
     }
     return hidden;
+  }
+
+  /** The vectors of all tokens, which stay where they are; open as long as {@code arena}. */
+  Embedding embedding(Arena arena) throws IOException {
+    if (files == null) {
+      return new Embedding(resident(EMBEDDING).memory(), DType.F32, shape.hidden());
+    }
+    SafetensorsFile file = files.shardOf(EMBEDDING);
+    DType type = floating(file.entry(EMBEDDING));
+    return new Embedding(file.map(EMBEDDING, arena), type, shape.hidden());
+  }
+
+  /** The weights of a linear layer in the type that they are stored in. */
+  Tensor storedWeights(Arena arena, int block, String linear) throws IOException {
+    return stored(arena, PREFIX + linear(block, linear) + DecoderBlock.WEIGHT);
+  }
+
+  /** What a linear layer adds, F32, or null where it adds nothing. */
+  @Nullable Tensor loadBias(Arena arena, int block, String linear) throws IOException {
+    String name = PREFIX + linear(block, linear) + DecoderBlock.BIAS;
+    return shapes.containsKey(name) ? tensor(arena, name) : null;
+  }
+
+  /** Gain of a norm of a block, F32. */
+  Tensor loadNorm(Arena arena, int block, String norm) throws IOException {
+    return tensor(arena, LAYERS + block + "." + norm + DecoderBlock.WEIGHT);
+  }
+
+  /** Gain of the norm behind the last block, F32. */
+  Tensor loadNorm(Arena arena) throws IOException {
+    return tensor(arena, NORM);
+  }
+
+  /** The output layer in the type that it is stored in. */
+  Tensor storedHead(Arena arena) throws IOException {
+    return stored(arena, head());
+  }
+
+  private String head() {
+    return shapes.containsKey(HEAD) ? HEAD : EMBEDDING;
   }
 
   private static DType floating(SafetensorsEntry entry) {
@@ -303,20 +326,24 @@ public final class LanguageModel implements Closeable {
     return type;
   }
 
+  private Tensor resident(String name) {
+    Tensor tensor = resident.get(name);
+    if (tensor == null) {
+      throw new AssertionError(name); // Every tensor of shapes is in memory.
+    }
+    return tensor;
+  }
+
+  private Tensor stored(Arena arena, String name) throws IOException {
+    return files == null ? resident(name) : files.load(name, arena);
+  }
+
   private Tensor tensor(Arena arena, String name) throws IOException {
-    if (files == null) {
-      Tensor tensor = resident.get(name);
-      if (tensor == null) {
-        throw new AssertionError(name); // Every tensor of shapes is in memory.
-      }
-      return tensor;
+    if (files == null || floating(files.shardOf(name).entry(name)) == DType.F32) {
+      return stored(arena, name);
     }
-    SafetensorsFile file = files.shardOf(name);
-    if (floating(file.entry(name)) == DType.F32) {
-      return file.load(name, arena);
-    }
-    try (Arena stored = Arena.ofConfined()) {
-      return file.load(name, stored).to(DType.F32, arena);
+    try (Arena own = Arena.ofConfined()) {
+      return stored(own, name).to(DType.F32, arena);
     }
   }
 

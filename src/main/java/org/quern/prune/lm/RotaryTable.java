@@ -20,7 +20,8 @@ record RotaryTable(MemorySegment cosines, MemorySegment sines) {
     MemorySegment cosines = arena.allocate(bytes, Tensor.ALIGNMENT);
     MemorySegment sines = arena.allocate(bytes, Tensor.ALIGNMENT);
     for (int i = 0; i < half; i++) {
-      double frequency = Math.pow(shape.ropeTheta(), -2.0 * i / shape.headSize());
+      double frequency =
+          shape.rotaryScaling().scaled(Math.pow(shape.ropeTheta(), -2.0 * i / shape.headSize()));
       for (int position = 0; position < positions; position++) {
         long at = (long) position * half + i;
         cosines.setAtIndex(JAVA_FLOAT, at, (float) Math.cos(position * frequency));

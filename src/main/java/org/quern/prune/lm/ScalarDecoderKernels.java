@@ -173,4 +173,39 @@ final class ScalarDecoderKernels implements DecoderKernels {
     }
     return surprise;
   }
+
+  @Override
+  public void score(
+      MemorySegment query,
+      MemorySegment keys,
+      int stride,
+      int positions,
+      int size,
+      float scale,
+      MemorySegment scores) {
+    for (int j = 0; j < positions; j++) {
+      double dot = 0;
+      for (int i = 0; i < size; i++) {
+        dot += get(query, i) * get(keys, (long) j * stride + i);
+      }
+      set(scores, j, scale * dot);
+    }
+  }
+
+  @Override
+  public void mix(
+      MemorySegment weights,
+      MemorySegment values,
+      int stride,
+      int positions,
+      int size,
+      MemorySegment y) {
+    for (int i = 0; i < size; i++) {
+      double sum = 0;
+      for (int j = 0; j < positions; j++) {
+        sum += get(weights, j) * get(values, (long) j * stride + i);
+      }
+      set(y, i, sum);
+    }
+  }
 }

@@ -18,7 +18,11 @@ final class TokenIds {
 
   /** One id, checked against the vocabulary. */
   static int at(Tensor tokens, long sequence, long position, int vocabulary) {
-    long id = tokens.getLong(sequence, position);
+    return check(tokens.getLong(sequence, position), sequence, position, vocabulary);
+  }
+
+  /** The id, checked against the vocabulary. */
+  static int check(long id, long sequence, long position, int vocabulary) {
     if (id < 0 || id >= vocabulary) {
       throw new IllegalArgumentException(
           "tokens: expected ids below "

@@ -399,4 +399,64 @@ final class VectorDecoderKernels implements DecoderKernels {
     set(base, from + bytes(token), ofToken);
     return surprise;
   }
+
+  /** Bytes from the first element to behind the last of rows with a stride. */
+  private static long spread(int rows, int stride, int size) {
+    return rows == 0 ? 0 : bytes((long) (rows - 1) * stride + size);
+  }
+
+  @Override
+  public void score(
+      MemorySegment query,
+      MemorySegment keys,
+      int stride,
+      int positions,
+      int size,
+      float scale,
+      MemorySegment scores) {
+    MemorySegment queryBase = NativeViews.base(query);
+    MemorySegment keyBase = NativeViews.base(keys);
+    MemorySegment base = NativeViews.base(scores);
+    long queryAt = NativeViews.at(query, 0, bytes(size));
+    long keyAt = NativeViews.at(keys, 0, spread(positions, stride, size));
+    long to = NativeViews.at(scores, 0, bytes(positions));
+    for (int j = 0; j < positions; j++) {
+      double dot = dot(queryBase, queryAt, keyBase, keyAt + bytes((long) j * stride), size);
+      set(base, to + bytes(j), scale * dot);
+    }
+  }
+
+  @Override
+  public void mix(
+      MemorySegment weights,
+      MemorySegment values,
+      int stride,
+      int positions,
+      int size,
+      MemorySegment y) {
+    MemorySegment weightBase = NativeViews.base(weights);
+    MemorySegment valueBase = NativeViews.base(values);
+    MemorySegment base = NativeViews.base(y);
+    long weightAt = NativeViews.at(weights, 0, bytes(positions));
+    long valueAt = NativeViews.at(values, 0, spread(positions, stride, size));
+    long to = NativeViews.at(y, 0, bytes(size));
+    int whole = whole(size);
+    for (int i = 0; i < whole; i += LANES) {
+      FloatVector sum = FloatVector.zero(SPECIES);
+      for (int j = 0; j < positions; j++) {
+        float weight = weightBase.get(FLOAT, weightAt + bytes(j));
+        FloatVector value = load(valueBase, valueAt + bytes((long) j * stride + i));
+        sum = value.fma(FloatVector.broadcast(SPECIES, weight), sum);
+      }
+      sum.intoMemorySegment(base, to + bytes(i), ORDER);
+    }
+    for (int i = whole; i < size; i++) {
+      double sum = 0;
+      for (int j = 0; j < positions; j++) {
+        double value = get(valueBase, valueAt + bytes((long) j * stride + i));
+        sum += get(weightBase, weightAt + bytes(j)) * value;
+      }
+      set(base, to + bytes(i), sum);
+    }
+  }
 }
