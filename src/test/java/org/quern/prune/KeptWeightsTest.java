@@ -83,8 +83,7 @@ class KeptWeightsTest {
       assertEquals(kept.tiles(), other.tiles());
     }
     try (Arena arena = Arena.ofConfined()) {
-      KeptWeights inMemory =
-          KeptWeights.of(NAME, Tensor.copyOf(arena, weights, rows, columns));
+      KeptWeights inMemory = KeptWeights.of(NAME, Tensor.copyOf(arena, weights, rows, columns));
       assertEquals(kept, inMemory);
     }
   }
@@ -92,14 +91,7 @@ class KeptWeightsTest {
   private static KeptWeights read(Path model, String name, Layout layout) throws IOException {
     PruneReport.Layer layer =
         new PruneReport.Layer(
-            name,
-            List.of(1L, 1L),
-            DType.F32,
-            Method.WANDA,
-            Pattern.unstructured(0.5),
-            0,
-            0,
-            0);
+            name, List.of(1L, 1L), DType.F32, Method.WANDA, Pattern.unstructured(0.5), 0, 0, 0);
     return KeptWeights.read(model, List.of(layer), layout, 2).getFirst();
   }
 
