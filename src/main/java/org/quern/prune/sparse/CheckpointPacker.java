@@ -88,7 +88,7 @@ public final class CheckpointPacker {
       this.type = type;
       this.rows = Math.toIntExact(entry.shape()[0]);
       this.columns = Math.toIntExact(entry.shape()[1]);
-      this.chunk = (int) Math.clamp(Repacking.CHUNK / rowBytes(), 1, 1 << 20);
+      this.chunk = Math.clamp(Repacking.CHUNK / rowBytes(), 1, 1 << 20);
       int chunks = Math.ceilDiv(rows, chunk);
       this.nonZeros = new long[chunks];
       this.badRow = new int[chunks];
