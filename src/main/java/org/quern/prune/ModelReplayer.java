@@ -5,6 +5,7 @@ import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.ValueLayout;
 import java.util.ArrayList;
+import java.util.EnumMap;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -16,6 +17,7 @@ import org.jspecify.annotations.Nullable;
 import org.quern.family.Replay;
 import org.quern.io.SafetensorsEntry;
 import org.quern.io.SafetensorsFile;
+import org.quern.prune.calibration.DenseGradients;
 import org.quern.prune.calibration.ModelPruner;
 import org.quern.prune.calibration.PrunedLayer;
 import org.quern.prune.calibration.Reconstruction;
@@ -33,6 +35,9 @@ import org.quern.tensor.Tensor;
 final class ModelReplayer {
   private static final double LOGITS_TOLERANCE = 2e-4;
   private static final double PERPLEXITY_TOLERANCE = 2e-3;
+
+  private static final String SPARSE_GPT = "sparsegpt.";
+  private static final double SPARSE_GPT_TOLERANCE = 2e-2;
 
   /** Share of the bits that may differ: a near tie may fall otherwise in another forward pass. */
   private static final double ZEROS_TOLERANCE = 1e-3;
@@ -98,7 +103,137 @@ final class ModelReplayer {
           replayRun(run, dense.copy(own), calibration, test, keys, own);
         }
       }
+      if (calibration != null && test != null && figures.has("calibration")) {
+        replayCalibration(dense, calibration, test, keys, arena);
+      }
     }
+  }
+
+  /**
+   * The runs again by gradients that are taken here of the calibration sequences, instead of the
+   * recorded ones, and SparseGPT; and by refit, which must do better than SparseGPT. Only where the
+   * figures tell that the recorded gradients are of these sequences.
+   */
+  private void replayCalibration(
+      LanguageModel dense, Tensor calibration, Tensor test, Set<String> keys, Arena arena)
+      throws IOException {
+    Map<GradientNorm, Map<String, Tensor>> gradients = new EnumMap<>(GradientNorm.class);
+    for (String run : runs(keys)) {
+      GoldenRun golden = isSparseGpt(run) ? sparseGpt(run) : GoldenRun.parse(run);
+      JsonObject recorded = recordedRuns().getAsJsonObject(run);
+      if (golden == null || recorded == null) {
+        continue;
+      }
+      if (isSparseGpt(run)) {
+        replayCalibrated(
+            run, run, golden, Reconstruction.SPARSEGPT, dense, calibration, Map.of(), test, keys);
+      } else if (golden.method() == Method.GBLM) {
+        GradientNorm norm = golden.norm() == null ? GradientNorm.L1 : golden.norm();
+        if (!gradients.containsKey(norm)) {
+          DenseGradients own =
+              new DenseGradients(
+                  dense,
+                  calibration,
+                  norm,
+                  GradientScale.OFFICIAL,
+                  Compat.OFFICIAL,
+                  threads,
+                  Progress.NONE);
+          gradients.put(norm, own.take(arena));
+        }
+        Map<String, Tensor> own = gradients.getOrDefault(norm, Map.of());
+        replayCalibrated(
+            run,
+            run + " by own gradients",
+            golden,
+            Reconstruction.NONE,
+            dense,
+            calibration,
+            own,
+            test,
+            keys);
+        replayRefit(run, golden, dense, calibration, own, test);
+      }
+    }
+  }
+
+  private void replayCalibrated(
+      String run,
+      String label,
+      GoldenRun golden,
+      Reconstruction reconstruction,
+      LanguageModel dense,
+      Tensor calibration,
+      Map<String, Tensor> gradients,
+      Tensor test,
+      Set<String> keys)
+      throws IOException {
+    try (Arena own = Arena.ofShared()) {
+      LanguageModel model = dense.copy(own);
+      prune(golden, reconstruction, own, model, calibration, gradients);
+      compareZeros(run, label, model, keys, own);
+      double tolerance =
+          reconstruction == Reconstruction.SPARSEGPT ? SPARSE_GPT_TOLERANCE : PERPLEXITY_TOLERANCE;
+      recordPerplexity(label, model, test, recordedRuns().getAsJsonObject(run), tolerance);
+    }
+  }
+
+  /** Records the perplexity as a multiple of that of SparseGPT at the same pattern. */
+  private void replayRefit(
+      String run,
+      GoldenRun golden,
+      LanguageModel dense,
+      Tensor calibration,
+      Map<String, Tensor> gradients,
+      Tensor test)
+      throws IOException {
+    String other = sparseGptRun(golden.pattern());
+    if (other == null) {
+      return;
+    }
+    JsonObject rival = recordedRuns().getAsJsonObject(other);
+    try (Arena own = Arena.ofShared();
+        Decoder decoder = new Decoder(dense.shape(), threads)) {
+      LanguageModel model = dense.copy(own);
+      prune(golden, Reconstruction.REFIT, own, model, calibration, gradients);
+      double ratio = decoder.perplexity(model, test) / rival.get("ppl").getAsDouble();
+      replay.record(name, run + " with refit", ratio, 1, "perplexity over that of " + other);
+    }
+  }
+
+  private static boolean isSparseGpt(String run) {
+    return run.startsWith(SPARSE_GPT);
+  }
+
+  /** What a run of SparseGPT selected; the score in it means nothing. */
+  private static @Nullable GoldenRun sparseGpt(String run) {
+    return GoldenRun.parse(Method.WANDA.label() + "." + run.substring(SPARSE_GPT.length()));
+  }
+
+  /** The recorded run of SparseGPT with this pattern and its perplexity, or null. */
+  private @Nullable String sparseGptRun(Pattern pattern) {
+    for (String run : recordedRuns().keySet()) {
+      GoldenRun golden = isSparseGpt(run) ? sparseGpt(run) : null;
+      if (golden != null
+          && golden.pattern().equals(pattern)
+          && recordedRuns().getAsJsonObject(run).has("ppl")) {
+        return run;
+      }
+    }
+    return null;
+  }
+
+  private List<PrunedLayer> prune(
+      GoldenRun golden,
+      Reconstruction reconstruction,
+      Arena arena,
+      LanguageModel model,
+      Tensor calibration,
+      Map<String, Tensor> gradients)
+      throws IOException {
+    return new ModelPruner(
+            golden.pruner(replay.tier()), reconstruction, threads, Progress.NONE)
+        .prune(arena, model, calibration, gradients);
   }
 
   private Set<String> runs(Set<String> keys) {
@@ -136,11 +271,13 @@ final class ModelReplayer {
       }
     }
     if (figures.has("dense")) {
-      recordPerplexity("dense", model, test, figures.getAsJsonObject("dense"));
+      recordPerplexity(
+          "dense", model, test, figures.getAsJsonObject("dense"), PERPLEXITY_TOLERANCE);
     }
   }
 
-  private void recordPerplexity(String run, LanguageModel model, Tensor test, JsonObject recorded)
+  private void recordPerplexity(
+      String run, LanguageModel model, Tensor test, JsonObject recorded, double tolerance)
       throws IOException {
     if (!recorded.has("ppl")) {
       return;
@@ -148,7 +285,7 @@ final class ModelReplayer {
     try (Decoder decoder = new Decoder(model.shape(), threads)) {
       double wanted = recorded.get("ppl").getAsDouble();
       double worst = Deviation.relative(decoder.perplexity(model, test), wanted, 1);
-      replay.record(name, run + " perplexity", worst, PERPLEXITY_TOLERANCE, PruneReplayer.RELATIVE);
+      replay.record(name, run + " perplexity", worst, tolerance, PruneReplayer.RELATIVE);
     }
   }
 
@@ -162,6 +299,9 @@ final class ModelReplayer {
       throws IOException {
     GoldenRun golden = GoldenRun.parse(run);
     if (golden == null) {
+      if (figures.has("calibration") && isSparseGpt(run)) {
+        return; // With the calibration below.
+      }
       replay.skip(name + ": " + run, PruneReplayer.LATER);
       return;
     }
@@ -182,13 +322,12 @@ final class ModelReplayer {
     }
     Tensor sequences = calibration == null ? Tensor.allocate(arena, DType.U8, 0, 0) : calibration;
     List<PrunedLayer> layers =
-        new ModelPruner(golden.pruner(replay.tier()), Reconstruction.NONE, threads, Progress.NONE)
-            .prune(arena, model, sequences, gradients);
+        prune(golden, Reconstruction.NONE, arena, model, sequences, gradients);
     compareStatistics(run, layers, keys, arena);
-    compareZeros(run, model, keys, arena);
+    compareZeros(run, run, model, keys, arena);
     JsonObject recorded = recordedRuns().getAsJsonObject(run);
     if (recorded != null && test != null) {
-      recordPerplexity(run, model, test, recorded);
+      recordPerplexity(run, model, test, recorded, PERPLEXITY_TOLERANCE);
     }
   }
 
@@ -218,7 +357,8 @@ final class ModelReplayer {
     return deviations.stream().reduce(0.0, Math::max);
   }
 
-  private void compareZeros(String run, LanguageModel model, Set<String> keys, Arena arena)
+  private void compareZeros(
+      String run, String label, LanguageModel model, Set<String> keys, Arena arena)
       throws IOException {
     double different = 0;
     long compared = 0;
@@ -236,13 +376,13 @@ final class ModelReplayer {
       }
     }
     if (compared > 0) {
-      replay.record(name, run + " zeros", different / compared, ZEROS_TOLERANCE, "share of bits");
+      replay.record(name, label + " zeros", different / compared, ZEROS_TOLERANCE, "share of bits");
     }
     JsonObject recorded = recordedRuns().getAsJsonObject(run);
     if (recorded != null && recorded.has("sparsity")) {
       double wanted = recorded.get("sparsity").getAsDouble();
       double worst = Math.abs((double) zeros / weights - wanted);
-      replay.record(name, run + " sparsity", worst, ZEROS_TOLERANCE, "share of weights");
+      replay.record(name, label + " sparsity", worst, ZEROS_TOLERANCE, "share of weights");
     }
   }
 

@@ -95,7 +95,7 @@ class KeptWeightsTest {
             name,
             List.of(1L, 1L),
             DType.F32,
-            Method.WANDA,
+            Method.WANDA.label(),
             Pattern.unstructured(0.5),
             0,
             0,
