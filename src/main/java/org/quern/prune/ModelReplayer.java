@@ -36,14 +36,23 @@ final class ModelReplayer {
   private static final double LOGITS_TOLERANCE = 2e-4;
   private static final double PERPLEXITY_TOLERANCE = 2e-3;
 
-  private static final String SPARSE_GPT = "sparsegpt.";
-  private static final double SPARSE_GPT_TOLERANCE = 2e-2;
-
   /** Share of the bits that may differ: a near tie may fall otherwise in another forward pass. */
   private static final double ZEROS_TOLERANCE = 1e-3;
 
   /** Those near ties shift the inputs of later blocks. */
   private static final double STATISTIC_TOLERANCE = 1e-3;
+
+  /** SparseGPT also changes the weights that it keeps, by sums in another order. */
+  private static final double SPARSEGPT_TOLERANCE = 2e-2;
+
+  /**
+   * Share of the perplexity of guessing that a dense model stays below where it has learnt
+   * something; of one that has not, no method is better than another.
+   */
+  private static final double LEARNT = 0.25;
+
+  private static final String SPARSEGPT = "sparsegpt.";
+  private static final String REFITTED = "gblm.l1.";
 
   private static final java.util.regex.Pattern LOGITS =
       java.util.regex.Pattern.compile("test(\\d+)_logits");
@@ -98,142 +107,21 @@ final class ModelReplayer {
       if (test != null) {
         replayDense(dense, test, keys, arena);
       }
+      Map<GradientNorm, Map<String, Tensor>> taken = new EnumMap<>(GradientNorm.class);
       for (String run : runs(keys)) {
         try (Arena own = Arena.ofShared()) {
           replayRun(run, dense.copy(own), calibration, test, keys, own);
         }
-      }
-      if (calibration != null && test != null && figures.has("calibration")) {
-        replayCalibration(dense, calibration, test, keys, arena);
-      }
-    }
-  }
-
-  /**
-   * The runs again by gradients that are taken here of the calibration sequences, instead of the
-   * recorded ones, and SparseGPT; and by refit, which must do better than SparseGPT. Only where the
-   * figures tell that the recorded gradients are of these sequences.
-   */
-  private void replayCalibration(
-      LanguageModel dense, Tensor calibration, Tensor test, Set<String> keys, Arena arena)
-      throws IOException {
-    Map<GradientNorm, Map<String, Tensor>> gradients = new EnumMap<>(GradientNorm.class);
-    for (String run : runs(keys)) {
-      GoldenRun golden = isSparseGpt(run) ? sparseGpt(run) : GoldenRun.parse(run);
-      JsonObject recorded = recordedRuns().getAsJsonObject(run);
-      if (golden == null || recorded == null) {
-        continue;
-      }
-      if (isSparseGpt(run)) {
-        replayCalibrated(
-            run, run, golden, Reconstruction.SPARSEGPT, dense, calibration, Map.of(), test, keys);
-      } else if (golden.method() == Method.GBLM) {
-        GradientNorm norm = golden.norm() == null ? GradientNorm.L1 : golden.norm();
-        if (!gradients.containsKey(norm)) {
-          DenseGradients own =
-              new DenseGradients(
-                  dense,
-                  calibration,
-                  norm,
-                  GradientScale.OFFICIAL,
-                  Compat.OFFICIAL,
-                  threads,
-                  Progress.NONE);
-          gradients.put(norm, own.take(arena));
+        if (run.startsWith(REFITTED) && calibration != null && test != null) {
+          try (Arena own = Arena.ofShared()) {
+            replayRefit(run, dense.copy(own), calibration, test, keys, own);
+          }
         }
-        Map<String, Tensor> own = gradients.getOrDefault(norm, Map.of());
-        replayCalibrated(
-            run,
-            run + " by own gradients",
-            golden,
-            Reconstruction.NONE,
-            dense,
-            calibration,
-            own,
-            test,
-            keys);
-        replayRefit(run, golden, dense, calibration, own, test);
+        if (calibration != null && figures.has("calibration")) {
+          replayOwnGradients(run, dense, calibration, test, keys, taken, arena);
+        }
       }
     }
-  }
-
-  private void replayCalibrated(
-      String run,
-      String label,
-      GoldenRun golden,
-      Reconstruction reconstruction,
-      LanguageModel dense,
-      Tensor calibration,
-      Map<String, Tensor> gradients,
-      Tensor test,
-      Set<String> keys)
-      throws IOException {
-    try (Arena own = Arena.ofShared()) {
-      LanguageModel model = dense.copy(own);
-      prune(golden, reconstruction, own, model, calibration, gradients);
-      compareZeros(run, label, model, keys, own);
-      double tolerance =
-          reconstruction == Reconstruction.SPARSEGPT ? SPARSE_GPT_TOLERANCE : PERPLEXITY_TOLERANCE;
-      recordPerplexity(label, model, test, recordedRuns().getAsJsonObject(run), tolerance);
-    }
-  }
-
-  /** Records the perplexity as a multiple of that of SparseGPT at the same pattern. */
-  private void replayRefit(
-      String run,
-      GoldenRun golden,
-      LanguageModel dense,
-      Tensor calibration,
-      Map<String, Tensor> gradients,
-      Tensor test)
-      throws IOException {
-    String other = sparseGptRun(golden.pattern());
-    if (other == null) {
-      return;
-    }
-    JsonObject rival = recordedRuns().getAsJsonObject(other);
-    try (Arena own = Arena.ofShared();
-        Decoder decoder = new Decoder(dense.shape(), threads)) {
-      LanguageModel model = dense.copy(own);
-      prune(golden, Reconstruction.REFIT, own, model, calibration, gradients);
-      double ratio = decoder.perplexity(model, test) / rival.get("ppl").getAsDouble();
-      replay.record(name, run + " with refit", ratio, 1, "perplexity over that of " + other);
-    }
-  }
-
-  private static boolean isSparseGpt(String run) {
-    return run.startsWith(SPARSE_GPT);
-  }
-
-  /** What a run of SparseGPT selected; the score in it means nothing. */
-  private static @Nullable GoldenRun sparseGpt(String run) {
-    return GoldenRun.parse(Method.WANDA.label() + "." + run.substring(SPARSE_GPT.length()));
-  }
-
-  /** The recorded run of SparseGPT with this pattern and its perplexity, or null. */
-  private @Nullable String sparseGptRun(Pattern pattern) {
-    for (String run : recordedRuns().keySet()) {
-      GoldenRun golden = isSparseGpt(run) ? sparseGpt(run) : null;
-      if (golden != null
-          && golden.pattern().equals(pattern)
-          && recordedRuns().getAsJsonObject(run).has("ppl")) {
-        return run;
-      }
-    }
-    return null;
-  }
-
-  private List<PrunedLayer> prune(
-      GoldenRun golden,
-      Reconstruction reconstruction,
-      Arena arena,
-      LanguageModel model,
-      Tensor calibration,
-      Map<String, Tensor> gradients)
-      throws IOException {
-    return new ModelPruner(
-            golden.pruner(replay.tier()), reconstruction, threads, Progress.NONE)
-        .prune(arena, model, calibration, gradients);
   }
 
   private Set<String> runs(Set<String> keys) {
@@ -279,13 +167,16 @@ final class ModelReplayer {
   private void recordPerplexity(
       String run, LanguageModel model, Tensor test, JsonObject recorded, double tolerance)
       throws IOException {
-    if (!recorded.has("ppl")) {
-      return;
-    }
-    try (Decoder decoder = new Decoder(model.shape(), threads)) {
+    if (recorded.has("ppl")) {
       double wanted = recorded.get("ppl").getAsDouble();
-      double worst = Deviation.relative(decoder.perplexity(model, test), wanted, 1);
+      double worst = Deviation.relative(perplexity(model, test), wanted, 1);
       replay.record(name, run + " perplexity", worst, tolerance, PruneReplayer.RELATIVE);
+    }
+  }
+
+  private double perplexity(LanguageModel model, Tensor test) throws IOException {
+    try (Decoder decoder = new Decoder(model.shape(), threads)) {
+      return decoder.perplexity(model, test);
     }
   }
 
@@ -297,11 +188,10 @@ final class ModelReplayer {
       Set<String> keys,
       Arena arena)
       throws IOException {
-    GoldenRun golden = GoldenRun.parse(run);
+    boolean sweeps = run.startsWith(SPARSEGPT);
+    Reconstruction reconstruction = sweeps ? Reconstruction.SPARSEGPT : Reconstruction.NONE;
+    GoldenRun golden = GoldenRun.parse(sweeps ? patternOf(run) : run);
     if (golden == null) {
-      if (figures.has("calibration") && isSparseGpt(run)) {
-        return; // With the calibration below.
-      }
       replay.skip(name + ": " + run, PruneReplayer.LATER);
       return;
     }
@@ -309,26 +199,120 @@ final class ModelReplayer {
       replay.skip(name + ": " + run, "the calibration ids are missing");
       return;
     }
+    Map<String, Tensor> gradients = gradients(run, golden, model, keys, arena);
+    if (gradients == null) {
+      return;
+    }
+    Tensor sequences = calibration == null ? Tensor.allocate(arena, DType.U8, 0, 0) : calibration;
+    List<PrunedLayer> layers =
+        new ModelPruner(golden.pruner(replay.tier()), reconstruction, threads, Progress.NONE)
+            .prune(arena, model, sequences, gradients);
+    compareStatistics(run, layers, keys, arena);
+    compareZeros(run, run, model, keys, arena);
+    JsonObject recorded = recordedRuns().getAsJsonObject(run);
+    if (recorded != null && test != null) {
+      double tolerance = sweeps ? SPARSEGPT_TOLERANCE : PERPLEXITY_TOLERANCE;
+      recordPerplexity(run, model, test, recorded, tolerance);
+    }
+  }
+
+  /**
+   * A run again by gradients that are taken here of the calibration sequences, instead of the
+   * recorded ones; only where the figures tell that those are of these sequences.
+   *
+   * @param taken gradients that were already taken, by norm and layer; others are added
+   */
+  private void replayOwnGradients(
+      String run,
+      LanguageModel dense,
+      Tensor calibration,
+      @Nullable Tensor test,
+      Set<String> keys,
+      Map<GradientNorm, Map<String, Tensor>> taken,
+      Arena arena)
+      throws IOException {
+    GoldenRun golden = GoldenRun.parse(run);
+    if (golden == null || golden.method() != Method.GBLM) {
+      return;
+    }
+    GradientNorm norm = golden.norm() == null ? GradientNorm.L1 : golden.norm();
+    Map<String, Tensor> gradients = taken.get(norm);
+    if (gradients == null) {
+      gradients =
+          new DenseGradients(
+                  dense,
+                  calibration,
+                  norm,
+                  GradientScale.OFFICIAL,
+                  Compat.OFFICIAL,
+                  threads,
+                  Progress.NONE)
+              .take(arena);
+      taken.put(norm, gradients);
+    }
+    try (Arena own = Arena.ofShared()) {
+      LanguageModel model = dense.copy(own);
+      new ModelPruner(golden.pruner(replay.tier()), Reconstruction.NONE, threads, Progress.NONE)
+          .prune(own, model, calibration, gradients);
+      String label = run + " by own gradients";
+      compareZeros(run, label, model, keys, own);
+      JsonObject recorded = recordedRuns().getAsJsonObject(run);
+      if (recorded != null && test != null) {
+        recordPerplexity(label, model, test, recorded, PERPLEXITY_TOLERANCE);
+      }
+    }
+  }
+
+  /** What the method of a run needs; null, and the run skipped, where a tensor is missing. */
+  private @Nullable Map<String, Tensor> gradients(
+      String run, GoldenRun golden, LanguageModel model, Set<String> keys, Arena arena)
+      throws IOException {
     Map<String, Tensor> gradients = new HashMap<>();
     if (golden.method().usesGradients()) {
       for (String linear : model.linears()) {
         String key = linear + "." + GoldenRun.gradientKey(golden.norm());
         if (!keys.contains(key)) {
           replay.skip(name + ": " + run, key + " is missing");
-          return;
+          return null;
         }
         gradients.put(linear, expected.load(key, arena));
       }
     }
-    Tensor sequences = calibration == null ? Tensor.allocate(arena, DType.U8, 0, 0) : calibration;
-    List<PrunedLayer> layers =
-        prune(golden, Reconstruction.NONE, arena, model, sequences, gradients);
-    compareStatistics(run, layers, keys, arena);
-    compareZeros(run, run, model, keys, arena);
-    JsonObject recorded = recordedRuns().getAsJsonObject(run);
-    if (recorded != null && test != null) {
-      recordPerplexity(run, model, test, recorded, PERPLEXITY_TOLERANCE);
+    return gradients;
+  }
+
+  /** A run over patterns alone has the name of its pattern behind that of the method. */
+  private static String patternOf(String run) {
+    return Method.WANDA.label() + "." + run.substring(SPARSEGPT.length());
+  }
+
+  /**
+   * The masks of a run with the weights that they keep refitted: the perplexity is to be below that
+   * of SparseGPT with the same pattern.
+   */
+  private void replayRefit(
+      String run,
+      LanguageModel model,
+      Tensor calibration,
+      Tensor test,
+      Set<String> keys,
+      Arena arena)
+      throws IOException {
+    GoldenRun golden = GoldenRun.parse(run);
+    JsonObject rival = recordedRuns().getAsJsonObject(SPARSEGPT + run.substring(REFITTED.length()));
+    double dense =
+        figures.has("dense") ? figures.getAsJsonObject("dense").get("ppl").getAsDouble() : 0;
+    if (golden == null || rival == null || !(dense < LEARNT * model.shape().vocabulary())) {
+      return;
     }
+    Map<String, Tensor> gradients = gradients(run, golden, model, keys, arena);
+    if (gradients == null) {
+      return;
+    }
+    new ModelPruner(golden.pruner(replay.tier()), Reconstruction.REFIT, threads, Progress.NONE)
+        .prune(arena, model, calibration, gradients);
+    double ratio = perplexity(model, test) / rival.get("ppl").getAsDouble();
+    replay.record(name, run + " with refit, perplexity", ratio, 1, "of SparseGPT's");
   }
 
   private void compareStatistics(
