@@ -40,7 +40,7 @@ final class TokenLoss {
     this.product = product;
     this.output = output;
     long scoreBytes = (long) shape.vocabulary() * Float.BYTES;
-    this.rows = (int) Math.clamp(SCORE_BYTES / scoreBytes, 1, Math.max(1, length));
+    this.rows = Math.clamp(SCORE_BYTES / scoreBytes, 1, Math.max(1, length));
     this.normed = arena.allocate(rows * rowBytes(), Tensor.ALIGNMENT);
     this.gradient = arena.allocate(rows * rowBytes(), Tensor.ALIGNMENT);
     this.scores = arena.allocate(rows * scoreBytes, Tensor.ALIGNMENT);
