@@ -16,9 +16,11 @@ import org.jspecify.annotations.Nullable;
 import org.quern.family.Replay;
 import org.quern.io.SafetensorsEntry;
 import org.quern.io.SafetensorsFile;
+import org.quern.prune.calibration.ModelPruner;
+import org.quern.prune.calibration.PrunedLayer;
+import org.quern.prune.calibration.Reconstruction;
 import org.quern.prune.lm.Decoder;
 import org.quern.prune.lm.LanguageModel;
-import org.quern.prune.lm.ModelPruner;
 import org.quern.runtime.Progress;
 import org.quern.tensor.DType;
 import org.quern.tensor.Tensor;
@@ -179,8 +181,8 @@ final class ModelReplayer {
       }
     }
     Tensor sequences = calibration == null ? Tensor.allocate(arena, DType.U8, 0, 0) : calibration;
-    List<ModelPruner.PrunedLayer> layers =
-        new ModelPruner(golden.pruner(replay.tier()), threads, Progress.NONE)
+    List<PrunedLayer> layers =
+        new ModelPruner(golden.pruner(replay.tier()), Reconstruction.NONE, threads, Progress.NONE)
             .prune(arena, model, sequences, gradients);
     compareStatistics(run, layers, keys, arena);
     compareZeros(run, model, keys, arena);
@@ -191,10 +193,9 @@ final class ModelReplayer {
   }
 
   private void compareStatistics(
-      String run, List<ModelPruner.PrunedLayer> layers, Set<String> keys, Arena arena)
-      throws IOException {
+      String run, List<PrunedLayer> layers, Set<String> keys, Arena arena) throws IOException {
     List<Double> deviations = new ArrayList<>();
-    for (ModelPruner.PrunedLayer layer : layers) {
+    for (PrunedLayer layer : layers) {
       String key = layer.name() + ".scaler_row." + run;
       Tensor means = layer.meanSquares();
       if (means != null && keys.contains(key)) {

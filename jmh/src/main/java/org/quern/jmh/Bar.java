@@ -82,7 +82,10 @@ record Bar(String name, double median, double min, double limit, Sense sense) {
                     Sense.AT_LEAST));
           }
         }
-        default -> bars.addAll(KroneckerBars.of(key, measured));
+        default -> {
+          bars.addAll(KroneckerBars.of(key, measured));
+          bars.addAll(GauntBars.of(key, measured));
+        }
       }
     });
     return bars;

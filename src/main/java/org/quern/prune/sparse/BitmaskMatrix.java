@@ -83,6 +83,23 @@ public final class BitmaskMatrix extends SparseMatrix {
    */
   public static BitmaskMatrix of(
       Tensor shape, Tensor compressed, Tensor bitmask, Tensor rowOffsets, Arena arena) {
+    return of(0, 0, shape, compressed, bitmask, rowOffsets, arena);
+  }
+
+  /**
+   * Some rows of a larger matrix.
+   *
+   * @param firstRow the row of the whole that is the first of these
+   * @param firstValue the number of bits set in the rows before it
+   */
+  static BitmaskMatrix of(
+      int firstRow,
+      long firstValue,
+      Tensor shape,
+      Tensor compressed,
+      Tensor bitmask,
+      Tensor rowOffsets,
+      Arena arena) {
     int[] extents = checkShape(shape);
     int rows = extents[0];
     int columns = extents[1];
@@ -91,18 +108,20 @@ public final class BitmaskMatrix extends SparseMatrix {
     checkPart("compressed", compressed, null, -1);
     checkPart("bitmask", bitmask, DType.U8, rows, maskBytes);
     checkPart("row_offsets", rowOffsets, DType.I64, rows);
-    checkStrayBits(bitmask, rows, columns);
+    checkStrayBits(firstRow, bitmask, rows, columns);
+    MemorySegment offsets = arena.allocate(Math.max(1, rows) * 8L, Tensor.ALIGNMENT);
     long count = 0;
     for (int row = 0; row < rows; row++) {
-      if (rowOffsets.getLong(row) != count) {
+      if (rowOffsets.getLong(row) != firstValue + count) {
         throw new IllegalArgumentException(
             "row_offsets: expected "
-                + count
+                + (firstValue + count)
                 + " for row "
-                + row
+                + (firstRow + row)
                 + ", the bits set in the rows before, got "
                 + rowOffsets.getLong(row));
       }
+      offsets.setAtIndex(JAVA_LONG, row, count);
       count += MaskedRows.countBits(bitmask.hostMemory(), row * maskBytes, maskBytes);
     }
     if (compressed.size() != count) {
@@ -116,7 +135,7 @@ public final class BitmaskMatrix extends SparseMatrix {
         count,
         copy(arena, compressed),
         copy(arena, bitmask),
-        copy(arena, rowOffsets));
+        offsets);
   }
 
   @Override

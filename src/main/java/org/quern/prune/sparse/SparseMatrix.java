@@ -1,10 +1,13 @@
 package org.quern.prune.sparse;
 
+import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.Arrays;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
+import org.quern.io.Checkpoint;
+import org.quern.io.FormatException;
 import org.quern.tensor.DType;
 import org.quern.tensor.Tensor;
 
@@ -47,6 +50,23 @@ public abstract sealed class SparseMatrix permits BitmaskMatrix, TwoOfFourMatrix
     this.values = values;
     this.mask = mask;
     this.maskStride = MaskedRows.maskBytes(columns);
+  }
+
+  /**
+   * Reads a packed matrix of a checkpoint.
+   *
+   * @param name the name of the dense matrix: {@code NAME.weight} for the tensors {@code
+   *     NAME.compressed} and those beside it
+   * @param arena gives the memory
+   * @throws FormatException where a part is missing or they do not fit together; the message names
+   *     the file, the tensor and the row
+   */
+  public static SparseMatrix load(Checkpoint checkpoint, String name, Arena arena)
+      throws IOException {
+    PackedTensor packed = PackedTensor.open(checkpoint, name);
+    try (Arena scratch = Arena.ofConfined()) {
+      return packed.read(0, packed.rows, scratch, arena);
+    }
   }
 
   /** Element type: F32, F16 or BF16. */
@@ -175,7 +195,7 @@ public abstract sealed class SparseMatrix permits BitmaskMatrix, TwoOfFourMatrix
   }
 
   /** Checks that no bit of the mask beyond the last column is set. */
-  static void checkStrayBits(Tensor bitmask, int rows, int columns) {
+  static void checkStrayBits(int firstRow, Tensor bitmask, int rows, int columns) {
     long stride = MaskedRows.maskBytes(columns);
     for (int row = 0; row < rows; row++) {
       if (MaskedRows.hasStrayBits(bitmask.hostMemory(), row * stride, columns)) {
@@ -183,7 +203,7 @@ public abstract sealed class SparseMatrix permits BitmaskMatrix, TwoOfFourMatrix
             "bitmask: expected the bits beyond column "
                 + (columns - 1)
                 + " to be 0, got others in row "
-                + row);
+                + (firstRow + row));
       }
     }
   }

@@ -69,16 +69,37 @@ public final class TwoOfFourMatrix extends SparseMatrix {
               (long) row * (columns / 2) * type.bytes());
       if (bad >= 0) {
         throw new IllegalArgumentException(
-            "dense: expected at most 2 of every 4 elements of a row other than zero, got more in"
-                + " row "
-                + row
-                + " from column "
-                + bad
-                + " on; prune it with the pattern 2:4, or use "
-                + BitmaskMatrix.FORMAT);
+            "dense: " + tooMany(row, bad));
       }
     }
     return new TwoOfFourMatrix(type, rows, columns, values, mask);
+  }
+
+  /** What is wrong with a group of a matrix that is not 2:4. */
+  static String tooMany(long row, int column) {
+    return "expected at most 2 of every 4 elements of a row other than zero, got more in row "
+        + row
+        + " from column "
+        + column
+        + " on; prune it with the pattern 2:4, or use the format bitmask";
+  }
+
+  /**
+   * The first group of a dense row with more than two elements that are not zero, by its first
+   * column; -1 where there is none.
+   */
+  static int findTooMany(MemorySegment dense, long denseOffset, DType type, int columns) {
+    MemorySegment d = NativeViews.exact(dense);
+    for (int group = 0; group < columns; group += GROUP) {
+      int nonZeros = 0;
+      for (int i = 0; i < GROUP; i++) {
+        nonZeros += MaskedRows.nonZero(d, denseOffset, type, group + i);
+      }
+      if (nonZeros > 2) {
+        return group;
+      }
+    }
+    return -1;
   }
 
   /**
@@ -152,6 +173,16 @@ public final class TwoOfFourMatrix extends SparseMatrix {
    *     and the first row that does not
    */
   public static TwoOfFourMatrix of(Tensor shape, Tensor compressed, Tensor bitmask, Arena arena) {
+    return of(0, shape, compressed, bitmask, arena);
+  }
+
+  /**
+   * Some rows of a larger matrix.
+   *
+   * @param firstRow the row of the whole that is the first of these
+   */
+  static TwoOfFourMatrix of(
+      int firstRow, Tensor shape, Tensor compressed, Tensor bitmask, Arena arena) {
     int[] extents = checkShape(shape);
     int rows = extents[0];
     int columns = extents[1];
@@ -160,7 +191,7 @@ public final class TwoOfFourMatrix extends SparseMatrix {
     checkValues(compressed);
     checkPart("compressed", compressed, null, rows, columns / 2);
     checkPart("bitmask", bitmask, DType.U8, rows, maskBytes);
-    checkStrayBits(bitmask, rows, columns);
+    checkStrayBits(firstRow, bitmask, rows, columns);
     for (int row = 0; row < rows; row++) {
       for (int column = 0; column < columns; column += GROUP) {
         int bits =
@@ -172,7 +203,7 @@ public final class TwoOfFourMatrix extends SparseMatrix {
               "bitmask: expected 2 bits of every 4 set, got "
                   + Integer.bitCount(bits)
                   + " in row "
-                  + row
+                  + (firstRow + row)
                   + " from column "
                   + column
                   + " on");

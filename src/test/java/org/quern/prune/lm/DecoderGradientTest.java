@@ -279,7 +279,10 @@ class DecoderGradientTest {
         GradientNorm norm = layer++ % 2 == 0 ? GradientNorm.L1 : GradientNorm.L2;
         long[] shape = model.weights(linear).shape();
         GradientStatistics statistics =
-            new GradientStatistics(arena, norm, Compat.OFFICIAL, shape[0], shape[1]);
+            GradientStatistics.builder(shape[0], shape[1])
+                .norms(norm)
+                .compat(Compat.OFFICIAL)
+                .build(arena);
         for (float[] gradient : got.weights.get(linear)) {
           statistics.add(Tensor.copyOf(arena, gradient, shape));
         }
