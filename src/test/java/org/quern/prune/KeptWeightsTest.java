@@ -83,8 +83,7 @@ class KeptWeightsTest {
       assertEquals(kept.tiles(), other.tiles());
     }
     try (Arena arena = Arena.ofConfined()) {
-      KeptWeights inMemory =
-          KeptWeights.of(NAME, Tensor.copyOf(arena, weights, rows, columns));
+      KeptWeights inMemory = KeptWeights.of(NAME, Tensor.copyOf(arena, weights, rows, columns));
       assertEquals(kept, inMemory);
     }
   }
@@ -95,7 +94,7 @@ class KeptWeightsTest {
             name,
             List.of(1L, 1L),
             DType.F32,
-            Method.WANDA,
+            Method.WANDA.label(),
             Pattern.unstructured(0.5),
             0,
             0,
