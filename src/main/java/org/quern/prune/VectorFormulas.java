@@ -20,9 +20,9 @@ import org.quern.runtime.NativeViews;
  * the pass which compares them reads them from the first-level cache, so that no score reaches
  * memory. And what these scores take from the whole matrix.
  *
- * <p>The operations are those of {@link ScalarPruneKernels} in the same order; divisions and
- * square roots are exact to the last bit on every machine. All strips are whole vectors of F32;
- * {@link VectorScores#NOT_FINITE} is returned where an operand is not finite, else 0.
+ * <p>The operations are those of {@link ScalarPruneKernels} in the same order; divisions and square
+ * roots are exact to the last bit on every machine. All strips are whole vectors of F32; {@link
+ * VectorScores#NOT_FINITE} is returned where an operand is not finite, else 0.
  */
 final class VectorFormulas {
   private static final VectorSpecies<Double> D = DoubleVector.SPECIES_PREFERRED;

@@ -237,13 +237,7 @@ final class VectorPruneKernels implements PruneKernels {
 
   /** Adds |W| of a strip of a row to sums, as {@link VectorFormulas#addMagnitudes} does. */
   private static void addMagnitudes(
-      Operands o,
-      long row,
-      int column,
-      int columns,
-      MemorySegment scratch,
-      long sums,
-      int mask) {
+      Operands o, long row, int column, int columns, MemorySegment scratch, long sums, int mask) {
     int whole = columns / LANES * LANES;
     boolean copies = o.wType != DType.F32;
     long at = row * o.wStride + (long) column * Float.BYTES;

@@ -83,8 +83,7 @@ class KeptWeightsTest {
       assertEquals(kept.tiles(), other.tiles());
     }
     try (Arena arena = Arena.ofConfined()) {
-      KeptWeights inMemory =
-          KeptWeights.of(NAME, Tensor.copyOf(arena, weights, rows, columns));
+      KeptWeights inMemory = KeptWeights.of(NAME, Tensor.copyOf(arena, weights, rows, columns));
       assertEquals(kept, inMemory);
     }
   }

@@ -38,7 +38,8 @@ class OwlRatiosTest {
           assertTrue(outliers[i] < outliers[j] == ratios[i] > ratios[j], what);
         }
       }
-      double width = Arrays.stream(ratios).max().getAsDouble() - Arrays.stream(ratios).min().getAsDouble();
+      double width =
+          Arrays.stream(ratios).max().getAsDouble() - Arrays.stream(ratios).min().getAsDouble();
       assertEquals(ratios.length == 1 ? 0 : 2 * lambda, width, 1e-12, what);
     }
   }
@@ -85,8 +86,7 @@ class OwlRatiosTest {
         "ratio: expected a share in [0, 1), got 1.0",
         () -> OwlRatios.PUBLISHED.ratios(outliers, 1));
     assertRejected(
-        "got -1.0 for layer 1",
-        () -> OwlRatios.PUBLISHED.ratios(new double[] {1, -1}, 0.5));
+        "got -1.0 for layer 1", () -> OwlRatios.PUBLISHED.ratios(new double[] {1, -1}, 0.5));
     assertRejected(
         "owl: expected a share to keep in (0, 1], got 1.04 for layer 2",
         () -> OwlRatios.PUBLISHED.ratios(outliers, 0.04));
@@ -122,7 +122,10 @@ class OwlRatiosTest {
         c[i][j] = random.nextFloat();
       }
       model.add(
-          name + ".weight", "F32", stored, layout == Layout.OUT_IN ? m : n,
+          name + ".weight",
+          "F32",
+          stored,
+          layout == Layout.OUT_IN ? m : n,
           layout == Layout.OUT_IN ? n : m);
       norms.add(name + ".column_norm", "F32", c[i], n);
     }
@@ -174,7 +177,9 @@ class OwlRatiosTest {
   @ValueSource(booleans = {false, true})
   void owlNeedsBlocksAndNoOtherRatios(boolean withRatios) throws IOException {
     Path input =
-        new SampleModel(1).add("head.weight", "F32", 4, 4).write(directory.resolve("m.safetensors"));
+        new SampleModel(1)
+            .add("head.weight", "F32", 4, 4)
+            .write(directory.resolve("m.safetensors"));
     Path norms =
         new SampleModel(2)
             .add("head.column_norm", "F32", new float[] {1, 2, 3, 4}, 4)
