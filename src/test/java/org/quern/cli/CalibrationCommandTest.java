@@ -69,7 +69,8 @@ class CalibrationCommandTest {
     String out = shell.out();
     assertTrue(out.contains("gblm + refit  2:4"), out);
     assertTrue(out.contains("Calibrated   4 sequences of 12 tokens; kept weights refitted"), out);
-    assertTrue(out.matches("(?s).*Perplexity   [\\d.]+ before, [\\d.]+ after, on 25 windows.*"), out);
+    assertTrue(
+        out.matches("(?s).*Perplexity   [\\d.]+ before, [\\d.]+ after, on 25 windows.*"), out);
     assertTrue(out.contains("Phases       evaluation before "), out);
     assertTrue(Files.readString(page).contains("Perplexity"));
     Shell evaluated =
@@ -106,8 +107,7 @@ class CalibrationCommandTest {
   @Test
   void perplexityPrintsWindowsAndRate() {
     Shell shell =
-        Shell.run(
-            List.of(), "perplexity", model.toString(), tokens.toString(), "--length", "100");
+        Shell.run(List.of(), "perplexity", model.toString(), tokens.toString(), "--length", "100");
     assertEquals(0, shell.code(), shell.err());
     assertTrue(shell.out().startsWith("Perplexity   "), shell.out());
     assertTrue(shell.out().contains("Windows      3 of 100 tokens"), shell.out());
@@ -132,8 +132,7 @@ class CalibrationCommandTest {
         "--state STATE | state: expected an empty directory or one with a file state.json"
       })
   void badUsageIsOneLineAndTouchesNothing(String options, String message) throws IOException {
-    Shell shell =
-        calibrate(options.replace("STATE", model.toString()).split(" "));
+    Shell shell = calibrate(options.replace("STATE", model.toString()).split(" "));
     assertEquals(2, shell.code(), shell.err());
     assertTrue(shell.err().contains(message), shell.err());
     assertEquals(1, shell.err().lines().count(), shell.err());
@@ -156,8 +155,7 @@ class CalibrationCommandTest {
     Files.delete(model.resolve("config.json"));
     for (Shell shell :
         List.of(
-            calibrate(),
-            Shell.run(List.of(), "perplexity", model.toString(), tokens.toString()))) {
+            calibrate(), Shell.run(List.of(), "perplexity", model.toString(), tokens.toString()))) {
       assertEquals(2, shell.code());
       assertTrue(shell.err().contains("config.json"), shell.err());
     }

@@ -24,7 +24,8 @@ public final class SampleCheckpoint {
   private SampleCheckpoint() {}
 
   /** Writes a directory with a shard for the embedding and head, and one for every block. */
-  public static Path write(Path directory, DecoderShape shape, DType type, long seed) throws IOException {
+  public static Path write(Path directory, DecoderShape shape, DType type, long seed)
+      throws IOException {
     Files.createDirectories(directory);
     JsonObject weightMap = new JsonObject();
     Map<String, long[]> outer = new LinkedHashMap<>();
@@ -110,7 +111,8 @@ public final class SampleCheckpoint {
   }
 
   /** Writes random token ids, two bytes each. */
-  public static Path writeTokens(Path file, int count, int vocabulary, long seed) throws IOException {
+  public static Path writeTokens(Path file, int count, int vocabulary, long seed)
+      throws IOException {
     Philox random = new Philox(seed, 0);
     byte[] bytes = new byte[count * Short.BYTES];
     for (int i = 0; i < count; i++) {
