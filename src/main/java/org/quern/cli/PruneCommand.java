@@ -322,8 +322,7 @@ final class PruneCommand implements Callable<Integer> {
             ? "--activations, which it takes itself"
             : owl != null ? "--owl" : layout != Layout.OUT_IN ? "--layout in-out" : null;
     if (other != null) {
-      throw new ParameterException(
-          spec.commandLine(), "--calibrate: expected no " + other);
+      throw new ParameterException(spec.commandLine(), "--calibrate: expected no " + other);
     }
     CalibratedPruning.Builder builder =
         calibration

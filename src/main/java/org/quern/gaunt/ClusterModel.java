@@ -311,7 +311,8 @@ final class ClusterModel {
       for (int edge = 0; edge < source.length; edge++) {
         double along = 0;
         for (int axis = 0; axis < 3; axis++) {
-          double move = -2 * (errors[3 * source[edge] + axis] - errors[3 * destination[edge] + axis]);
+          double move =
+              -2 * (errors[3 * source[edge] + axis] - errors[3 * destination[edge] + axis]);
           moves.setDouble(move, edge, axis);
           along += move * in.r().getDouble(edge, axis);
         }

@@ -134,7 +134,8 @@ final class ForceFieldTour {
     return sum;
   }
 
-  private static double forceError(ClusterModel model, List<Cluster> clusters, double[] parameters) {
+  private static double forceError(
+      ClusterModel model, List<Cluster> clusters, double[] parameters) {
     double[] expected = forces(clusters);
     double[] got;
     try (Arena arena = Arena.ofShared();
@@ -184,9 +185,7 @@ final class ForceFieldTour {
         Arena arena = Arena.ofShared()) {
       Cluster turned = Cluster.of(turned(rotation, cluster.places()));
       double[] expected =
-          turned(
-              rotation,
-              model.new Batch(arena, workspace, List.of(cluster)).forces(parameters));
+          turned(rotation, model.new Batch(arena, workspace, List.of(cluster)).forces(parameters));
       double[] got = model.new Batch(arena, workspace, List.of(turned)).forces(parameters);
       double worst = 0;
       double largest = 0;

@@ -119,7 +119,8 @@ final class HybridPlan {
     equator = nodes % 2;
     GaussLegendre rule = GaussLegendre.of(nodes);
     int half = nodes / 2 + equator;
-    Legendre legendre = new Legendre(
+    Legendre legendre =
+        new Legendre(
             Math.max(
                 Math.max(highest, this.form.degree(PROJECTED)),
                 Math.max(this.form.degree(0), this.form.degree(1))));

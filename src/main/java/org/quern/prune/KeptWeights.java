@@ -119,9 +119,7 @@ public record KeptWeights(
         "outputs 0 to " + (outputs - 1) + " (kept weights, %)",
         false,
         List.of(),
-        tiles.stream()
-            .map(row -> new Chart.Series("", List.of(), percent(row)))
-            .toList());
+        tiles.stream().map(row -> new Chart.Series("", List.of(), percent(row))).toList());
   }
 
   /** The shares by output and by input as lines over the position along either axis. */

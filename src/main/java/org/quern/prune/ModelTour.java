@@ -97,7 +97,8 @@ final class ModelTour {
       prune(tour, run, oracle, Tier.SCALAR);
       if (DRAWN_RUNS.contains(run)) {
         for (String layer : DRAWN_LAYERS) {
-          String title = "What " + run.replace(".u0.5", "").replace('.', ' ') + " keeps of " + layer;
+          String title =
+              "What " + run.replace(".u0.5", "").replace('.', ' ') + " keeps of " + layer;
           pictures.add(KeptWeights.of(title, pruned.weights(layer)).picture());
         }
       }

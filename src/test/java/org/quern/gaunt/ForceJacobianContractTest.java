@@ -132,8 +132,7 @@ class ForceJacobianContractTest {
           moved,
           workspace);
       Tensor gx = tensor(NODES, 9, CHANNELS);
-      powers.secondGradients(
-          features, species, w, ones, moved, null, gx, null, null, workspace);
+      powers.secondGradients(features, species, w, ones, moved, null, gx, null, null, workspace);
       Tensor second = tensor(source.length, 3);
       convolution.backward(
           edges, in, gx, new ConvolutionGradients(null, second, null, null), workspace);

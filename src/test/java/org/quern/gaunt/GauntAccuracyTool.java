@@ -8,9 +8,9 @@ import org.quern.tensor.DType;
 import org.quern.tensor.Tensor;
 
 /**
- * Errors of products (L, L, L) of random functions by degree, relative in the Frobenius norm: {@code
- * java -cp ... GauntAccuracyTool} prints the table of the documentation. Results are compared with
- * the grid in double precision, whose own error the double precision columns bound.
+ * Errors of products (L, L, L) of random functions by degree, relative in the Frobenius norm:
+ * {@code java -cp ... GauntAccuracyTool} prints the table of the documentation. Results are
+ * compared with the grid in double precision, whose own error the double precision columns bound.
  */
 public final class GauntAccuracyTool {
   private static final int CHANNELS = 16;
@@ -60,8 +60,7 @@ public final class GauntAccuracyTool {
       Tensor y = function(arena, type, degree, 2);
       Tensor got = product(arena, algorithm, tier, x, y);
       Algorithm other = algorithm == Algorithm.GRID ? Algorithm.HYBRID : Algorithm.GRID;
-      Tensor expected =
-          product(arena, other, tier, x.to(DType.F64, arena), y.to(DType.F64, arena));
+      Tensor expected = product(arena, other, tier, x.to(DType.F64, arena), y.to(DType.F64, arena));
       return distance(got, expected);
     }
   }
@@ -98,8 +97,7 @@ public final class GauntAccuracyTool {
         arena, type, new Philox(degree, stream), 1, (degree + 1L) * (degree + 1), CHANNELS);
   }
 
-  private static Tensor product(
-      Arena arena, Algorithm algorithm, Tier tier, Tensor x, Tensor y) {
+  private static Tensor product(Arena arena, Algorithm algorithm, Tier tier, Tensor x, Tensor y) {
     int degree = (int) Math.round(Math.sqrt((double) x.dim(1))) - 1;
     Tensor out = Tensor.allocate(arena, x.type(), x.shape());
     GauntProduct.builder(degree, degree, degree)

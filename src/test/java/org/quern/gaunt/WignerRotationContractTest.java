@@ -30,7 +30,8 @@ class WignerRotationContractTest {
       DType type = seed % 2 == 0 ? DType.F32 : DType.F64;
       int rows = random.nextInt(3);
       WignerD d =
-          WignerD.ofAngles(random.nextDouble(6), random.nextDouble(3), random.nextDouble(6), degree);
+          WignerD.ofAngles(
+              random.nextDouble(6), random.nextDouble(3), random.nextDouble(6), degree);
       try (Arena arena = Arena.ofConfined()) {
         Tensor x = strided(arena, type, random.nextInt(3), rows, components, channels);
         Tensor out = strided(arena, type, random.nextInt(3), rows, components, channels);
