@@ -29,21 +29,22 @@ import org.quern.tensor.Tensor;
  */
 public final class GradientProduct {
   /** Rows and columns of a block: 295 KB, which leave room for the panels of the product. */
-  private static final int BLOCK_ROWS = 192;
+  private static final int BLOCK_ROWS = 384;
 
   private static final int BLOCK_COLUMNS = 384;
 
   private final int threads;
   private final Gemm[] products;
-  private final MemorySegment[] blocks;
+  private final MemorySegment[] gradients;
 
   private GradientProduct(Arena arena, int threads, @Nullable Tier tier) {
     this.threads = threads;
     products = new Gemm[threads];
-    blocks = new MemorySegment[threads];
+    gradients = new MemorySegment[threads];
+    long bytes = (long) BLOCK_ROWS * BLOCK_COLUMNS * Float.BYTES;
     for (int i = 0; i < threads; i++) {
       products[i] = Gemm.create(arena, 1, tier);
-      blocks[i] = arena.allocate((long) BLOCK_ROWS * BLOCK_COLUMNS * Float.BYTES, Tensor.ALIGNMENT);
+      gradients[i] = arena.allocate(bytes, Tensor.ALIGNMENT);
     }
   }
 
@@ -107,7 +108,6 @@ public final class GradientProduct {
           "statistics: expected exact sums, got " + statistics.compat() + "; give it gradients");
     }
     long sequences = deltas.rank() == 2 ? 1 : deltas.dim(0);
-    long length = deltas.dim(deltas.rank() - 2);
     long across = Math.ceilDiv(statistics.columns(), BLOCK_COLUMNS);
     long down = Math.ceilDiv(statistics.rows(), BLOCK_ROWS);
     statistics.beginSamples();
@@ -119,18 +119,7 @@ public final class GradientProduct {
           (block, end, worker) -> {
             long row = block / across * BLOCK_ROWS;
             int column = (int) (block % across) * BLOCK_COLUMNS;
-            for (long s = 0; s < sequences; s++) {
-              addBlock(
-                  statistics,
-                  deltas,
-                  inputs,
-                  tokens,
-                  s * length,
-                  (s + 1) * length,
-                  row,
-                  column,
-                  worker);
-            }
+            addBlock(statistics, deltas, inputs, tokens, row, column, worker);
           });
     } finally {
       Reference.reachabilityFence(deltas);
@@ -139,22 +128,45 @@ public final class GradientProduct {
     statistics.endSamples(sequences);
   }
 
-  /** Adds one block of the gradient of the sequence whose tokens are rows {@code [from, to)}. */
+  /** Adds the gradients of all sequences for one block of the weights. */
   private void addBlock(
       GradientStatistics statistics,
+      Tensor deltas,
+      Tensor inputs,
+      @Nullable Tensor tokens,
+      long row,
+      int column,
+      int worker) {
+    int m = (int) Math.min(BLOCK_ROWS, statistics.rows() - row);
+    int n = (int) Math.min(BLOCK_COLUMNS, statistics.columns() - column);
+    long length = deltas.dim(deltas.rank() - 2);
+    MemorySegment g = gradients[worker];
+    for (long from = 0; from < deltas.rows(); from += length) {
+      if (multiply(
+          products[worker], deltas, inputs, tokens, from, from + length, row, column, m, n, g)) {
+        long bad = statistics.addBlock(g, row, column, m, n);
+        if (bad >= 0) {
+          throw notFinite(
+              deltas, inputs, tokens, from, from + length, row + bad / n, column + bad % n);
+        }
+      }
+    }
+  }
+
+  /** The product of the tokens that count in rows {@code [from, to)}; false where none does. */
+  private static boolean multiply(
+      Gemm product,
       Tensor deltas,
       Tensor inputs,
       @Nullable Tensor tokens,
       long from,
       long to,
       long row,
-      int column,
-      int worker) {
-    int m = (int) Math.min(BLOCK_ROWS, statistics.rows() - row);
-    int n = (int) Math.min(BLOCK_COLUMNS, statistics.columns() - column);
-    Gemm product = products[worker];
-    MemorySegment g = blocks[worker];
-    boolean[] first = {true};
+      long column,
+      int m,
+      int n,
+      MemorySegment g) {
+    boolean[] begun = {false};
     TokenRuns.forEach(
         tokens,
         from,
@@ -171,21 +183,12 @@ public final class GradientProduct {
               deltas.rowStride(),
               at(inputs, start, column),
               inputs.rowStride(),
-              first[0] ? 0 : 1,
+              begun[0] ? 1 : 0,
               g,
               n);
-          first[0] = false;
+          begun[0] = true;
         });
-    if (first[0]) {
-      return;
-    }
-    for (int i = 0; i < m; i++) {
-      long offset = (long) i * n * Float.BYTES;
-      int bad = statistics.addRun(g, offset, DType.F32, row + i, column, n);
-      if (bad >= 0) {
-        throw notFinite(deltas, inputs, tokens, from, to, row + i, column + bad);
-      }
-    }
+    return begun[0];
   }
 
   private static MemorySegment at(Tensor tensor, long row, long column) {

@@ -17,9 +17,17 @@ import org.quern.tensor.DType;
 
 /**
  * Measures products (L, L, 2L) by every algorithm for L from 1 to 16, one tile in cache on the best
- * tier, against the operations that {@link CostModel} counts: {@code java -Xbatch -cp ...
- * GauntCostTool F32 docs/gaunt-cost.svg}. Prints the table, the exponents of L and the rates, and
- * draws the plot. The least of many short samples of each; takes about a minute.
+ * tier, against the operations that {@link CostModel} counts. Prints the table, the exponents of L
+ * and the rates, and draws the plot. The least of many short samples of each.
+ *
+ * <pre>{@code
+ * java -Xbatch -XX:Tier4InvocationThreshold=200 -XX:Tier4MinInvocationThreshold=100
+ *   -XX:Tier4CompileThreshold=200 --add-modules jdk.incubator.vector
+ *   --enable-native-access=ALL-UNNAMED -cp target/classes:target/test-classes:target/lib/*
+ *   org.quern.gaunt.GauntCostTool F32 docs/gaunt-cost.svg
+ * }</pre>
+ *
+ * <p>The flags have methods compiled at once and after fewer calls.
  */
 public final class GauntCostTool {
   private static final int HIGHEST = 16;
@@ -29,10 +37,13 @@ public final class GauntCostTool {
 
   private static final int HIGHEST_POINTS = 8;
 
-  /** Nanoseconds of warming up, and of measuring. */
-  private static final long WARM = 300_000_000;
+  /** Calls after which the second compiler has come, with the flags that {@link #main} wants. */
+  private static final int CALLS = 500;
 
-  private static final long MEASURE = 200_000_000;
+  /** Nanoseconds of warming up, at least, and of measuring. */
+  private static final long WARM = 200_000_000;
+
+  private static final long MEASURE = 150_000_000;
 
   /** Degrees that the exponents are fitted to: constants count less there. */
   private static final int FIT_FROM = 6;
@@ -123,15 +134,11 @@ public final class GauntCostTool {
       MemorySegment scratch = arena.allocate(Math.max(1, algorithm.scratchBytes()), 64);
       Runnable call =
           () -> algorithm.contract(2, x[0], 0, step, x[1], 0, step, x[2], 0, step, scratch);
+      // A written class is compiled by the number of its calls, the others have been long before.
       long end = System.nanoTime() + WARM;
-      // A written class is compiled once its methods have been called often enough.
-      for (int calls = 0;
-          calls < 7000 && (calls < 3 || System.nanoTime() < 20 * WARM + end);
-          calls++) {
+      int fewest = algorithm instanceof FourierProduct || algorithm instanceof ScalarDirect ? 3 : CALLS;
+      for (int calls = 0; calls < fewest || System.nanoTime() < end; calls++) {
         call.run();
-        if (calls > 20 && System.nanoTime() > end && algorithm instanceof FourierProduct) {
-          break;
-        }
       }
       double least = Double.POSITIVE_INFINITY;
       end = System.nanoTime() + MEASURE;
