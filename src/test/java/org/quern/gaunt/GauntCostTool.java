@@ -21,13 +21,13 @@ import org.quern.tensor.DType;
  * and the rates, and draws the plot. The least of many short samples of each.
  *
  * <pre>{@code
- * java -Xbatch -XX:Tier4InvocationThreshold=200 -XX:Tier4MinInvocationThreshold=100
- *   -XX:Tier4CompileThreshold=200 --add-modules jdk.incubator.vector
- *   --enable-native-access=ALL-UNNAMED -cp target/classes:target/test-classes:target/lib/*
- *   org.quern.gaunt.GauntCostTool F32 docs/gaunt-cost.svg
+ * java -Xbatch --add-modules jdk.incubator.vector --enable-native-access=ALL-UNNAMED
+ *   -cp target/classes:target/test-classes:target/lib/* org.quern.gaunt.GauntCostTool
+ *   F32 docs/gaunt-cost.svg 60
  * }</pre>
  *
- * <p>The flags have methods compiled at once and after fewer calls.
+ * <p>The last argument is the most seconds that a product may warm up; one that is not compiled by
+ * then is left out. On a machine with nothing else to do it takes some minutes.
  */
 public final class GauntCostTool {
   private static final int HIGHEST = 16;
@@ -37,8 +37,8 @@ public final class GauntCostTool {
 
   private static final int HIGHEST_POINTS = 8;
 
-  /** Calls after which the second compiler has come, with the flags that {@link #main} wants. */
-  private static final int CALLS = 500;
+  /** Calls after which the second compiler has come. */
+  private static final int CALLS = 7000;
 
   /** Nanoseconds of warming up, at least, and of measuring. */
   private static final long WARM = 200_000_000;
@@ -53,16 +53,25 @@ public final class GauntCostTool {
   /** Runs it. */
   public static void main(String[] args) throws IOException {
     DType type = DType.valueOf(args[0]);
+    long limit = 1_000_000_000L * Long.parseLong(args[2]);
     Tier tier = GauntProduct.builder(0, 0, 0).build().tier();
     Map<Algorithm, List<double[]>> points = new EnumMap<>(Algorithm.class);
     System.out.println("| L | algorithm | multiply-adds | ns | estimated ns |\n|-|-|-|-|-|");
     for (Algorithm algorithm : Algorithm.values()) {
       List<double[]> measured = new ArrayList<>();
+      int missing = 0;
       for (int degree = 1; degree <= highest(algorithm); degree++) {
         TrilinearForm form = form(degree);
         CostModel.Cost cost = CostModel.of(algorithm, form, type, tier, Resolution.LEAST);
         double nanoseconds =
-            measure(GauntProduct.algorithm(algorithm, form, type, tier), form, type);
+            measure(GauntProduct.algorithm(algorithm, form, type, tier), form, type, limit);
+        if (Double.isNaN(nanoseconds)) {
+          System.out.printf("| %d | %s | not compiled in time |%n", degree, algorithm);
+          if (++missing == 2) {
+            break;
+          }
+          continue;
+        }
         measured.add(new double[] {degree, nanoseconds, cost.multiplyAdds(), cost.nanoseconds()});
         System.out.printf(
             Locale.ROOT,
@@ -80,7 +89,7 @@ public final class GauntCostTool {
         "\n| algorithm | exponent of L | of the operations | multiply-adds per ns |");
     System.out.println("|-|-|-|-|");
     points.forEach((algorithm, all) -> {
-      List<double[]> high = all.subList(Math.min(FIT_FROM, all.size() - 2) - 1, all.size());
+      List<double[]> high = all.subList(Math.max(0, Math.min(FIT_FROM - 1, all.size() - 4)), all.size());
       double[] x = column(high, 0);
       double rate = median(high.stream().mapToDouble(p -> p[2] / p[1]).toArray());
       double exponent = slope(x, column(high, 1));
@@ -120,7 +129,7 @@ public final class GauntCostTool {
   }
 
   /** The least nanoseconds per channel. */
-  private static double measure(ProductAlgorithm algorithm, TrilinearForm form, DType type) {
+  private static double measure(ProductAlgorithm algorithm, TrilinearForm form, DType type, long limit) {
     try (Arena arena = Arena.ofConfined()) {
       SplittableRandom random = new SplittableRandom(1);
       long step = (long) algorithm.channels() * type.bytes();
@@ -135,20 +144,24 @@ public final class GauntCostTool {
       Runnable call =
           () -> algorithm.contract(2, x[0], 0, step, x[1], 0, step, x[2], 0, step, scratch);
       // A written class is compiled by the number of its calls, the others have been long before.
-      long end = System.nanoTime() + WARM;
-      int fewest = algorithm instanceof FourierProduct || algorithm instanceof ScalarDirect ? 3 : CALLS;
-      for (int calls = 0; calls < fewest || System.nanoTime() < end; calls++) {
+      boolean written = algorithm instanceof VectorDirect || algorithm instanceof VectorHybrid;
+      int fewest = written ? CALLS : 3;
+      long start = System.nanoTime();
+      for (int calls = 0; calls < fewest || System.nanoTime() < start + WARM; calls++) {
+        if (System.nanoTime() > start + limit) {
+          return Double.NaN;
+        }
         call.run();
       }
       double least = Double.POSITIVE_INFINITY;
-      end = System.nanoTime() + MEASURE;
+      long end = System.nanoTime() + MEASURE;
       int batch = 1;
       do {
-        long start = System.nanoTime();
+        long begin = System.nanoTime();
         for (int i = 0; i < batch; i++) {
           call.run();
         }
-        long took = System.nanoTime() - start;
+        long took = System.nanoTime() - begin;
         least = Math.min(least, (double) took / batch);
         batch = (int) Math.max(1, Math.min(1000, 20_000 / least));
       } while (System.nanoTime() < end);
