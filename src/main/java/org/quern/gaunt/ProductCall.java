@@ -478,7 +478,7 @@ final class ProductCall implements Parallel.RangeBody {
                 : 1;
         for (int i = l * l; i < (l + 1) * (l + 1); i++) {
           double value =
-              j < count
+              j < count && operand.has(l)
                   ? weight * Cells.get(operand.memory(), type, operand.at(row, l, i, channel))
                   : 0;
           Cells.set(scratch, type, slot + i * tileStep() + (long) j * type.bytes(), value);
@@ -521,6 +521,9 @@ final class ProductCall implements Parallel.RangeBody {
       long row = (first + j) / channels;
       long channel = (first + j) % channels;
       for (int l = 0; l <= degree; l++) {
+        if (!target.has(l)) {
+          continue;
+        }
         double weight =
             weighted ? Cells.get(weights.memory(), type, weights.at(row, l, l, channel)) : 1;
         for (int i = l * l; i < (l + 1) * (l + 1); i++) {
@@ -546,7 +549,7 @@ final class ProductCall implements Parallel.RangeBody {
       long row = (first + j) / channels;
       long channel = (first + j) % channels;
       for (int l = form.degree(operand) + 1; l <= degrees[operand]; l++) {
-        for (int i = l * l; i < (l + 1) * (l + 1); i++) {
+        for (int i = l * l; i < (l + 1) * (l + 1) && target.has(l); i++) {
           Cells.set(target.memory(), type, target.at(row, l, i, channel), 0);
         }
       }

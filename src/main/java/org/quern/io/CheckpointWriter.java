@@ -49,6 +49,27 @@ public final class CheckpointWriter implements Closeable {
    */
   public static CheckpointWriter create(Checkpoint source, Path destination, boolean overwrite)
       throws IOException {
+    return create(source, destination, overwrite, Map.of(), Map.of());
+  }
+
+  /**
+   * Starts a copy in which some files differ.
+   *
+   * @param destination the file to write for a source that is a single file, the directory for one
+   *     that is a directory or an index
+   * @param overwrite true to replace files that stand at the destination
+   * @param headers for shards of the source, the header to write instead of theirs
+   * @param contents for names of files beside the shards, or of the index, the bytes to write
+   *     instead of theirs
+   * @throws IllegalArgumentException as {@link #create(Checkpoint, Path, boolean)} does
+   */
+  public static CheckpointWriter create(
+      Checkpoint source,
+      Path destination,
+      boolean overwrite,
+      Map<SafetensorsFile, SafetensorsHeader> headers,
+      Map<String, byte[]> contents)
+      throws IOException {
     Path directory = source.directory();
     Map<SafetensorsFile, Path> targets = new LinkedHashMap<>();
     for (SafetensorsFile shard : source.shards()) {
@@ -71,19 +92,20 @@ public final class CheckpointWriter implements Closeable {
         if (directory != null) {
           writer.createDirectories(target.getValue().toAbsolutePath().getParent());
         }
-        writer.shards.put(
-            target.getKey(), SafetensorsWriter.create(target.getValue(), target.getKey().header()));
+        SafetensorsFile shard = target.getKey();
+        SafetensorsHeader header = headers.getOrDefault(shard, shard.header());
+        writer.shards.put(shard, SafetensorsWriter.create(target.getValue(), header));
       }
       for (Path file : source.companions()) {
         if (Files.size(file) > COMPANION_LIMIT) {
           writer.notCopied.add(file);
         } else {
-          writer.copy(file, destination.resolve(file.getFileName()));
+          writer.copy(file, destination, contents);
         }
       }
       Path index = source.index();
       if (index != null) {
-        writer.copy(index, destination.resolve(index.getFileName()));
+        writer.copy(index, destination, contents);
       }
       return writer;
     } catch (IOException | RuntimeException e) {
@@ -154,10 +176,16 @@ public final class CheckpointWriter implements Closeable {
     }
   }
 
-  private void copy(Path source, Path target) throws IOException {
-    AtomicFile file = AtomicFile.create(target);
+  private void copy(Path source, Path directory, Map<String, byte[]> contents) throws IOException {
+    String name = source.getFileName().toString();
+    AtomicFile file = AtomicFile.create(directory.resolve(name));
     companions.add(file);
-    Files.copy(source, file.path(), StandardCopyOption.REPLACE_EXISTING);
+    byte[] content = contents.get(name);
+    if (content != null) {
+      Files.write(file.path(), content);
+    } else {
+      Files.copy(source, file.path(), StandardCopyOption.REPLACE_EXISTING);
+    }
   }
 
   /**

@@ -16,9 +16,11 @@ import org.jspecify.annotations.Nullable;
 import org.quern.family.Replay;
 import org.quern.io.SafetensorsEntry;
 import org.quern.io.SafetensorsFile;
+import org.quern.prune.calibration.ModelPruner;
+import org.quern.prune.calibration.PrunedLayer;
+import org.quern.prune.calibration.Reconstruction;
 import org.quern.prune.lm.Decoder;
 import org.quern.prune.lm.LanguageModel;
-import org.quern.prune.lm.ModelPruner;
 import org.quern.runtime.Progress;
 import org.quern.tensor.DType;
 import org.quern.tensor.Tensor;
@@ -116,32 +118,36 @@ final class ModelReplayer {
 
   private void replayDense(LanguageModel model, Tensor test, Set<String> keys, Arena arena)
       throws IOException {
-    try (Decoder decoder = new Decoder(model, threads)) {
+    try (Decoder decoder = new Decoder(model.shape(), threads)) {
       for (String key : new TreeSet<>(keys)) {
         Matcher logits = LOGITS.matcher(key);
         if (logits.matches()) {
           long window = Long.parseLong(logits.group(1));
-          Tensor hidden = decoder.embed(arena, test.rows(window, window + 1));
+          Tensor hidden = model.embed(arena, test.rows(window, window + 1));
           for (int block = 0; block < model.shape().layers(); block++) {
-            decoder.forwardBlock(block, hidden);
+            decoder.forwardBlock(model.loadBlock(arena, block), hidden);
           }
           double worst =
               Deviation.absolute(
-                  decoder.logits(arena, hidden).toFloatArray(),
+                  decoder.logits(arena, model.loadOutput(arena), hidden).toFloatArray(),
                   expected.load(key, arena).toFloatArray());
           replay.record(name, key, worst, LOGITS_TOLERANCE, "absolute error");
         }
       }
-      if (figures.has("dense")) {
-        recordPerplexity("dense", decoder, test, figures.getAsJsonObject("dense"));
-      }
+    }
+    if (figures.has("dense")) {
+      recordPerplexity("dense", model, test, figures.getAsJsonObject("dense"));
     }
   }
 
-  private void recordPerplexity(String run, Decoder decoder, Tensor test, JsonObject recorded) {
-    if (recorded.has("ppl")) {
+  private void recordPerplexity(String run, LanguageModel model, Tensor test, JsonObject recorded)
+      throws IOException {
+    if (!recorded.has("ppl")) {
+      return;
+    }
+    try (Decoder decoder = new Decoder(model.shape(), threads)) {
       double wanted = recorded.get("ppl").getAsDouble();
-      double worst = Deviation.relative(decoder.perplexity(test), wanted, 1);
+      double worst = Deviation.relative(decoder.perplexity(model, test), wanted, 1);
       replay.record(name, run + " perplexity", worst, PERPLEXITY_TOLERANCE, PruneReplayer.RELATIVE);
     }
   }
@@ -175,24 +181,21 @@ final class ModelReplayer {
       }
     }
     Tensor sequences = calibration == null ? Tensor.allocate(arena, DType.U8, 0, 0) : calibration;
-    List<ModelPruner.PrunedLayer> layers =
-        new ModelPruner(golden.pruner(replay.tier()), threads, Progress.NONE)
+    List<PrunedLayer> layers =
+        new ModelPruner(golden.pruner(replay.tier()), Reconstruction.NONE, threads, Progress.NONE)
             .prune(arena, model, sequences, gradients);
     compareStatistics(run, layers, keys, arena);
     compareZeros(run, model, keys, arena);
     JsonObject recorded = recordedRuns().getAsJsonObject(run);
     if (recorded != null && test != null) {
-      try (Decoder decoder = new Decoder(model, threads)) {
-        recordPerplexity(run, decoder, test, recorded);
-      }
+      recordPerplexity(run, model, test, recorded);
     }
   }
 
   private void compareStatistics(
-      String run, List<ModelPruner.PrunedLayer> layers, Set<String> keys, Arena arena)
-      throws IOException {
+      String run, List<PrunedLayer> layers, Set<String> keys, Arena arena) throws IOException {
     List<Double> deviations = new ArrayList<>();
-    for (ModelPruner.PrunedLayer layer : layers) {
+    for (PrunedLayer layer : layers) {
       String key = layer.name() + ".scaler_row." + run;
       Tensor means = layer.meanSquares();
       if (means != null && keys.contains(key)) {

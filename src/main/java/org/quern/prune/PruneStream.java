@@ -4,7 +4,6 @@ import static java.lang.foreign.ValueLayout.JAVA_INT;
 import static java.lang.foreign.ValueLayout.JAVA_SHORT;
 
 import java.io.IOException;
-import java.io.UncheckedIOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
@@ -13,9 +12,9 @@ import java.util.concurrent.CancellationException;
 import java.util.concurrent.atomic.AtomicLong;
 import org.jspecify.annotations.Nullable;
 import org.quern.io.CheckpointWriter;
+import org.quern.io.FileWork;
 import org.quern.io.SafetensorsEntry;
 import org.quern.io.SafetensorsFile;
-import org.quern.runtime.Parallel;
 import org.quern.runtime.Progress;
 import org.quern.tensor.DType;
 import org.quern.tensor.Tensor;
@@ -35,7 +34,6 @@ final class PruneStream implements AutoCloseable {
 
   private static final String STEP = "pruning (MiB)";
 
-  private final Thread owner = Thread.currentThread();
   private final int threads;
   private final Progress progress;
   private final AtomicLong bytesDone = new AtomicLong();
@@ -103,7 +101,7 @@ final class PruneStream implements AutoCloseable {
    * then the layers that all threads share.
    *
    * @param output where to write, or null to write nothing
-   * @throws CancellationException where the thread that made this object was interrupted
+   * @throws CancellationException where the calling thread is interrupted
    */
   void run(@Nullable CheckpointWriter output) throws IOException {
     this.output = output;
@@ -118,8 +116,11 @@ final class PruneStream implements AutoCloseable {
               new PruneWorkspace());
     }
     try {
-      forPieces(
-          pieces.size(), 1, (from, to, worker) -> run(pieces.get((int) from), scratch[worker]));
+      FileWork.forRanges(
+          pieces.size(),
+          1,
+          threads,
+          (from, to, worker) -> run(pieces.get((int) from), scratch[worker]));
       for (LayerPlan layer : wholes) {
         pruneWhole(layer, scratch);
       }
@@ -127,32 +128,6 @@ final class PruneStream implements AutoCloseable {
       for (Scratch each : scratch) {
         each.workspace.close();
       }
-    }
-  }
-
-  /** Work that may fail at a file. */
-  private interface Body {
-    void run(long from, long to, int worker) throws IOException;
-  }
-
-  private void forPieces(long n, long grain, Body body) throws IOException {
-    try {
-      Parallel.forRanges(
-          n,
-          grain,
-          threads,
-          (from, to, worker) -> {
-            if (owner.isInterrupted()) {
-              throw new CancellationException("interrupted");
-            }
-            try {
-              body.run(from, to, worker);
-            } catch (IOException e) {
-              throw new UncheckedIOException(e);
-            }
-          });
-    } catch (UncheckedIOException e) {
-      throw e.getCause();
     }
   }
 
@@ -210,9 +185,10 @@ final class PruneStream implements AutoCloseable {
       Tensor weights = load(layer, layer.file, layer.entry, layer.type, whole, scratch);
       long columns = weights.dim(1);
       long grain = Math.max(1, CHUNK / (columns * layer.type.bytes()));
-      forPieces(
+      FileWork.forRanges(
           weights.dim(0),
           grain,
+          threads,
           (from, to, worker) -> layer.zerosBefore.add(zeros(weights.rows(from, to))));
       Tensor gradients = null;
       if (layer.gradients != null) {
@@ -228,9 +204,10 @@ final class PruneStream implements AutoCloseable {
       Tensor norms =
           layer.activations == null ? null : CalibrationFiles.columnNorms(layer.activations, whole);
       layer.pruner.prune(layer.label, weights, new Statistics(gradients, norms), workspace);
-      forPieces(
+      FileWork.forRanges(
           weights.dim(0),
           grain,
+          threads,
           (from, to, worker) -> layer.zerosAfter.add(zeros(weights.rows(from, to))));
       store(layer, weights, scratch);
     }
@@ -255,9 +232,10 @@ final class PruneStream implements AutoCloseable {
     Tensor matrix =
         Tensor.allocate(
             whole, type, layer.transposed ? columns : rows, layer.transposed ? rows : columns);
-    forPieces(
+    FileWork.forRanges(
         rows,
         chunkRows(layer),
+        threads,
         (from, to, worker) -> {
           if (layer.transposed) {
             boolean weights = entry == layer.entry;
@@ -280,9 +258,10 @@ final class PruneStream implements AutoCloseable {
   private void store(LayerPlan layer, Tensor weights, Scratch[] scratch) throws IOException {
     long rows = layer.storedRows();
     long columns = layer.storedColumns();
-    forPieces(
+    FileWork.forRanges(
         rows,
         chunkRows(layer),
+        threads,
         (from, to, worker) -> {
           if (layer.transposed) {
             MemorySegment stored =

@@ -104,7 +104,8 @@ class PruneReplayTest {
               SyntheticCases.LAYERS_F32, SyntheticCases.LAYERS_F16, SyntheticCases.LAYERS_BF16)) {
         assertEquals(62, count(replay, file), file);
       }
-      assertEquals(4, count(replay, SyntheticCases.SCORES));
+      assertEquals(12, count(replay, SyntheticCases.SCORES));
+      assertEquals(1, count(replay, SyntheticCases.OUTLIERS));
       assertEquals(8, count(replay, SyntheticCases.SUMS));
       assertEquals(6, count(replay, SyntheticCases.TIES));
       // Logits, dense perplexity; per run zeros, sparsity, perplexity; statistics for two of them.
@@ -116,7 +117,7 @@ class PruneReplayTest {
               .containsAll(
                   List.of(
                       SyntheticCases.LAYERS_F32 + ": *.sparsegpt.*",
-                      SyntheticCases.SCORES + ": *.score.prunerzero.l2",
+                      SyntheticCases.SCORES + ": *.score.madeup",
                       SyntheticCases.MODEL_EXPECTED + ": sparsegpt.u0.5")),
           replay.skipped().toString());
     }
@@ -149,6 +150,15 @@ class PruneReplayTest {
     assertFails(SyntheticCases.SUMS, "scaler_row.final", "scaler_row.final");
     assertFails(SyntheticCases.SUMS, "grad_l2", "grad_l2 official");
     assertFails(SyntheticCases.SCORES, "out.score.gblm.l1", "out.score.gblm.l1");
+    assertFails(SyntheticCases.SCORES, "out.score.ria.a0.75", "out.score.ria.a0.75");
+    assertFails(SyntheticCases.SCORES, "out.mask.ria.a0.75.u0.3", "out.mask.ria.a0.75.u0.3");
+    assertFails(
+        SyntheticCases.SCORES, "out.mask.prunerzero.2of4.l1", "out.mask.prunerzero.2of4.l1");
+    Path outliers = directory.resolve(SyntheticCases.OUTLIERS);
+    Files.writeString(outliers, Files.readString(outliers).replace("2.5", "1.5"));
+    assertEquals(
+        List.of("outliers at M 1.5"),
+        failures(replay(directory, Tier.SCALAR)).stream().map(CaseResult::name).toList());
     assertFails(SyntheticCases.MODEL_EXPECTED, "test2_logits", "test2_logits");
   }
 
@@ -193,6 +203,7 @@ class PruneReplayTest {
     assertEquals(Set.of(SyntheticCases.SUMS, SyntheticCases.TIES), filesWithResults(replay));
     assertTrue(replay.skipped().containsKey(SyntheticCases.MODEL_EXPECTED));
     assertTrue(replay.skipped().containsKey(SyntheticCases.SCORES + ": out.score.gblm.l1"));
+    assertTrue(replay.skipped().containsKey(SyntheticCases.OUTLIERS + ": outlier_percent_by_M"));
   }
 
   @Test
