@@ -79,8 +79,7 @@ final class GauntAllocations {
     Tensor h = normal(arena, random, EDGES, 3);
     ConvolutionInputs in = new ConvolutionInputs(x, r, h, null);
     Tensor out = Tensor.allocate(arena, DType.F32, x.shape());
-    GauntConvolution convolution =
-        GauntConvolution.builder(2, 2, 2).channels(CHANNELS).build();
+    GauntConvolution convolution = GauntConvolution.builder(2, 2, 2).channels(CHANNELS).build();
     try (LayerWorkspace workspace = new LayerWorkspace()) {
       print("convolution", () -> convolution.forward(edges, in, out, workspace));
     }

@@ -194,8 +194,7 @@ enum Selection {
   private static List<Step> gauntPeers() {
     List<Step> steps = new ArrayList<>();
     for (String degrees : List.of("4-4-8", "6-6-12")) {
-      Map<String, List<String>> batch =
-          Map.of("degrees", List.of(degrees), "rows", List.of("32"));
+      Map<String, List<String>> batch = Map.of("degrees", List.of(degrees), "rows", List.of("32"));
       steps.add(new Step("GauntBenchmark.multiply|TorchGaunt", batch, 1));
     }
     return steps;
