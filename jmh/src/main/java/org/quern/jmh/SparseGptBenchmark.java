@@ -37,6 +37,8 @@ public class SparseGptBenchmark extends VectorBenchmark {
   /** Rows of the layers, and the tokens of a batch. */
   static final int ROWS = 1024;
 
+  private static final int BATCHES = 4;
+
   /** A layer with the moments of its inputs. */
   @State(Scope.Benchmark)
   public static class Layer {
@@ -152,34 +154,38 @@ public class SparseGptBenchmark extends VectorBenchmark {
     return layer.refit.refit("layer", layer.fresh(), layer.hessian, layer.mask).refitted();
   }
 
-  /** The moments of 2048 tokens, the mirrored triangle included. */
+  /** The moments of four batches of 2048 tokens, the mirrored triangle included. */
   @Benchmark
   public long moments(Layer layer) {
     try (Arena own = Arena.ofShared()) {
       InputGram moments = new InputGram(own, layer.columns, 1, Tier.VECTOR);
-      moments.add(layer.inputs);
+      for (int batch = 0; batch < BATCHES; batch++) {
+        moments.add(layer.inputs);
+      }
       moments.hessian(own);
       return moments.samples();
     }
   }
 
-  /** As many multiply-adds as the moments have, in one dense product. */
+  /** As many multiply-adds as the moments have, in dense products. */
   @Benchmark
   public void momentsFloor(Layer layer) {
     int n = layer.columns;
-    layer.gemm.multiply(
-        true,
-        false,
-        n,
-        n / 2,
-        2 * ROWS,
-        1,
-        layer.inputs.memory(),
-        n,
-        layer.inputs.memory(),
-        n,
-        0,
-        layer.product.memory(),
-        n);
+    for (int batch = 0; batch < BATCHES; batch++) {
+      layer.gemm.multiply(
+          true,
+          false,
+          n,
+          n / 2,
+          2 * ROWS,
+          1,
+          layer.inputs.memory(),
+          n,
+          layer.inputs.memory(),
+          n,
+          batch == 0 ? 0 : 1,
+          layer.product.memory(),
+          n);
+    }
   }
 }
