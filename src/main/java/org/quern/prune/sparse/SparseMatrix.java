@@ -69,6 +69,19 @@ public abstract sealed class SparseMatrix permits BitmaskMatrix, TwoOfFourMatrix
     }
   }
 
+  /**
+   * Packs a dense matrix as 2:4 where it has that pattern, else by bitmask.
+   *
+   * @param dense F32, F16 or BF16 [rows, columns] on the host, with any row stride
+   * @param arena gives the memory
+   */
+  public static SparseMatrix pack(Tensor dense, Arena arena) {
+    checkDense(dense);
+    return TwoOfFourMatrix.isPatternOf(dense)
+        ? TwoOfFourMatrix.pack(dense, arena)
+        : BitmaskMatrix.pack(dense, arena);
+  }
+
   /** Element type: F32, F16 or BF16. */
   public final DType type() {
     return type;
