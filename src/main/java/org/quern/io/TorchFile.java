@@ -151,7 +151,7 @@ public final class TorchFile implements Closeable {
     Tensor tensor = Tensor.allocate(arena, type, shape(name));
     try (InputStream in = zip.getInputStream(storage)) {
       in.skipNBytes(begin);
-      byte[] buffer = new byte[(int) Math.clamp(bytes, 1, 1 << 20)];
+      byte[] buffer = new byte[Math.clamp(bytes, 1, 1 << 20)];
       for (long done = 0; done < bytes; ) {
         int read = in.read(buffer, 0, (int) Math.min(buffer.length, bytes - done));
         if (read < 0) {

@@ -97,8 +97,7 @@ final class ModelTour {
       prune(tour, run, oracle, Tier.SCALAR);
       if (DRAWN_RUNS.contains(run)) {
         for (String layer : DRAWN_LAYERS) {
-          String title =
-              "What " + run.replace(".u0.5", "").replace('.', ' ') + " keeps of " + layer;
+          String title = layer + " by " + run.replace(".u0.5", " at 50 %").replace('.', ' ');
           pictures.add(KeptWeights.of(title, pruned.weights(layer)).picture());
         }
       }
