@@ -82,14 +82,14 @@ record Bar(String name, double median, double min, double limit, Sense sense) {
                     Sense.AT_LEAST));
           }
         }
-<<<<<<< HEAD
         default -> {
           bars.addAll(KroneckerBars.of(key, measured));
           bars.addAll(GauntBars.of(key, measured));
           bars.addAll(ReconstructionBars.of(key, measured));
           bars.addAll(StatisticsBars.of(key, measured));
+          bars.addAll(StatisticsBars.of(key, measured));
+          bars.addAll(ReconstructionBars.of(key, measured));
         }
-=======
         case "LinearBenchmark.multiply" -> {
           Samples dense = measured.get(key.with("weights", "DENSE"));
           double limit = linearLimit(key);
@@ -108,7 +108,6 @@ record Bar(String name, double median, double min, double limit, Sense sense) {
           }
         }
         default -> bars.addAll(KroneckerBars.of(key, measured));
->>>>>>> sparse
       }
     });
     return bars;
