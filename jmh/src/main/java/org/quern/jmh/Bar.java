@@ -82,14 +82,6 @@ record Bar(String name, double median, double min, double limit, Sense sense) {
                     Sense.AT_LEAST));
           }
         }
-        default -> {
-          bars.addAll(KroneckerBars.of(key, measured));
-          bars.addAll(GauntBars.of(key, measured));
-          bars.addAll(ReconstructionBars.of(key, measured));
-          bars.addAll(StatisticsBars.of(key, measured));
-          bars.addAll(StatisticsBars.of(key, measured));
-          bars.addAll(ReconstructionBars.of(key, measured));
-        }
         case "LinearBenchmark.multiply" -> {
           Samples dense = measured.get(key.with("weights", "DENSE"));
           double limit = linearLimit(key);
@@ -107,7 +99,12 @@ record Bar(String name, double median, double min, double limit, Sense sense) {
                     Sense.AT_LEAST));
           }
         }
-        default -> bars.addAll(KroneckerBars.of(key, measured));
+        default -> {
+          bars.addAll(KroneckerBars.of(key, measured));
+          bars.addAll(GauntBars.of(key, measured));
+          bars.addAll(ReconstructionBars.of(key, measured));
+          bars.addAll(StatisticsBars.of(key, measured));
+        }
       }
     });
     return bars;
