@@ -116,7 +116,7 @@ class PruneReplayTest {
               .keySet()
               .containsAll(
                   List.of(
-                      SyntheticCases.LAYERS_F32 + ": *.sparsegpt.*",
+                      SyntheticCases.LAYERS_F32 + ": out.sparsegpt.madeup",
                       SyntheticCases.SCORES + ": *.score.madeup",
                       SyntheticCases.MODEL_EXPECTED + ": sparsegpt.u0.5")),
           replay.skipped().toString());

@@ -106,7 +106,7 @@ final class SyntheticCases {
         }
       }
     }
-    tensors.put(layer + ".sparsegpt.u0.45", weights);
+    tensors.put(layer + ".sparsegpt.madeup", weights);
   }
 
   private static double meanSquare(Tensor inputs, int samples, int column) {
