@@ -31,8 +31,8 @@ public final class ChildJvm {
    * @param libraries a class of each library that it needs
    * @return its lines {@code key=value}, and its error stream as {@code stderr}
    */
-  public static Map<String, String> run(
-      Class<?> program, List<String> flags, Class<?>... libraries) throws Exception {
+  public static Map<String, String> run(Class<?> program, List<String> flags, Class<?>... libraries)
+      throws Exception {
     List<String> command = new ArrayList<>();
     command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
     command.addAll(flags);

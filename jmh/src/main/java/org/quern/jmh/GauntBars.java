@@ -11,7 +11,17 @@ final class GauntBars {
   /** Nanoseconds per product and channel in a cache, on an idle machine of the kind in the docs. */
   private static final Map<String, Double> PRODUCT =
       Map.of(
-          "2-2-4", 5.0, "3-3-6", 15.0, "4-4-8", 35.0, "6-6-12", 120.0, "8-8-16", 270.0, "10-10-20",
+          "2-2-4",
+          5.0,
+          "3-3-6",
+          15.0,
+          "4-4-8",
+          35.0,
+          "6-6-12",
+          120.0,
+          "8-8-16",
+          270.0,
+          "10-10-20",
           800.0);
 
   private static final double TRAINING = 3.2;
@@ -115,8 +125,7 @@ final class GauntBars {
 
   private static Bar time(String name, Key key, Samples samples, double limit) {
     double scale = 1e3 / units(key);
-    return new Bar(
-        name, scale * samples.median(), scale * samples.min(), limit, Bar.Sense.AT_MOST);
+    return new Bar(name, scale * samples.median(), scale * samples.min(), limit, Bar.Sense.AT_MOST);
   }
 
   private static void addPeer(

@@ -66,7 +66,8 @@ public class GauntState {
 
   /** The numbers of {@code "4-4-8"}. */
   static int[] degrees(String text) {
-    return Arrays.stream(text.split("-", -1)).mapToInt(part -> Integer.parseInt(part.strip()))
+    return Arrays.stream(text.split("-", -1))
+        .mapToInt(part -> Integer.parseInt(part.strip()))
         .toArray();
   }
 

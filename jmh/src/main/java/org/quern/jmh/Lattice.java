@@ -53,7 +53,8 @@ record Lattice(int nodes, int[] source, int[] destination, float[] vectors) {
     List<int[]> offsets = box(new int[] {-2, -2, -2}, new int[] {3, 3, 3}, 1);
     offsets.sort(Comparator.comparingInt(o -> o[0] * o[0] + o[1] * o[1] + o[2] * o[2]));
     int edges = sites.size() * NEIGHBOURS;
-    Lattice lattice = new Lattice(sites.size(), new int[edges], new int[edges], new float[3 * edges]);
+    Lattice lattice =
+        new Lattice(sites.size(), new int[edges], new int[edges], new float[3 * edges]);
     SplittableRandom random = new SplittableRandom(edges);
     for (int edge = 0; edge < edges; edge++) {
       int[] site = sites.get(edge / NEIGHBOURS);

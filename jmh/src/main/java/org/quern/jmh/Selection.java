@@ -18,6 +18,7 @@ enum Selection {
           new Step("ConversionBenchmark", Map.of("type", List.of("BF16")), 1),
           new Step("Gemm", Map.of("size", List.of("64")), 1),
           new Step("Kronecker", KRONECKER, 1),
+          new Step("SparseGpt", SPARSEGPT, 1),
           new Step("Gaunt", Map.of("degrees", List.of("2-2-4"), "edges", List.of("1000")), 1));
     }
   },
@@ -82,6 +83,7 @@ enum Selection {
       steps.add(new Step("PruneAllocation", Map.of(), 1));
       steps.add(new Step("PlainPrune|Conversion", Map.of(), 1));
       steps.add(new Step("Kronecker", Map.of(), 1));
+      steps.add(new Step("SparseGpt", Map.of(), 1));
       steps.addAll(gaunt());
       if (processors > 1) {
         steps.add(new Step("FmaPeakBenchmark|BandwidthBenchmark", Map.of(), processors));
@@ -99,7 +101,7 @@ enum Selection {
       return steps;
     }
   },
-  /** The Kronecker and the Gaunt family beside the same operations in PyTorch. */
+  /** The Kronecker and the Gaunt family and SparseGPT beside the same operations in PyTorch. */
   PEERS(1, false) {
     @Override
     List<Step> steps(int processors) {
@@ -110,6 +112,7 @@ enum Selection {
         steps.add(new Step("Kronecker" + what + "|Torch" + what, Map.of(), 1));
       }
       steps.add(new Step("KroneckerLowRank", Map.of(), 1));
+      steps.add(new Step("SparseGpt|TorchSparseGpt", Map.of(), 1));
       steps.addAll(gauntPeers());
       return steps;
     }
@@ -127,11 +130,16 @@ enum Selection {
     List<Step> steps(int processors) {
       return List.of(
           new Step("TorchRefresh|TorchPrecondition|TorchStep", KRONECKER, 1),
+          new Step("TorchSparseGpt", SPARSEGPT, 1),
           new Step("TorchGaunt", Map.of("degrees", List.of("4-4-8")), 1));
     }
   };
 
   private static final List<String> PATTERNS = List.of("0.5", "2:4", "4:8");
+
+  /** The least layer of the reconstruction and its peer. */
+  private static final Map<String, List<String>> SPARSEGPT =
+      Map.of("columns", List.of("1024"), "pattern", List.of("2:4"));
 
   /** The least of the Kronecker family and its peers. */
   private static final Map<String, List<String>> KRONECKER =
@@ -194,8 +202,7 @@ enum Selection {
   private static List<Step> gauntPeers() {
     List<Step> steps = new ArrayList<>();
     for (String degrees : List.of("4-4-8", "6-6-12")) {
-      Map<String, List<String>> batch =
-          Map.of("degrees", List.of(degrees), "rows", List.of("32"));
+      Map<String, List<String>> batch = Map.of("degrees", List.of(degrees), "rows", List.of("32"));
       steps.add(new Step("GauntBenchmark.multiply|TorchGaunt", batch, 1));
     }
     return steps;

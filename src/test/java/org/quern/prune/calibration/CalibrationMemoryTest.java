@@ -31,7 +31,8 @@ class CalibrationMemoryTest {
     Assumptions.assumeTrue(Files.isReadable(Path.of("/proc/self/status")), "Linux");
     long few = peak(FEW);
     long many = peak(MANY);
-    System.out.println("peak of " + FEW + " blocks " + few + " MB, of " + MANY + " " + many + " MB");
+    System.out.println(
+        "peak of " + FEW + " blocks " + few + " MB, of " + MANY + " " + many + " MB");
     // All blocks at once would take 68 MB more; heap and code of the JVM differ from run to run.
     long all = (MANY - FEW) * BLOCK_BYTES / 1_000_000;
     assertTrue(many - few < all / 2, few + " and " + many + " MB, of " + all);

@@ -19,8 +19,8 @@ import org.quern.tensor.DType;
  * Calibrates and prunes a generated checkpoint in bf16 with the shapes of a LLaMA of 1.1 billion
  * parameters, and prints the time of every phase and the peak of the resident memory. Run by hand;
  * see docs/prune-calibration.md. Arguments: a directory with room for five times the model, the
- * number of decoder blocks (22 for the whole model, 88 MB each), of sequences and of tokens in each,
- * and what becomes of the kept weights: none, refit or sparsegpt.
+ * number of decoder blocks (22 for the whole model, 88 MB each), of sequences and of tokens in
+ * each, and what becomes of the kept weights: none, refit or sparsegpt.
  */
 final class CalibrationTool {
   private static final int VOCABULARY = 32_000;
@@ -33,8 +33,7 @@ final class CalibrationTool {
     int blocks = Integer.parseInt(arguments[1]);
     int sequences = Integer.parseInt(arguments[2]);
     int length = Integer.parseInt(arguments[3]);
-    Reconstruction reconstruction =
-        Reconstruction.valueOf(arguments[4].toUpperCase(Locale.ROOT));
+    Reconstruction reconstruction = Reconstruction.valueOf(arguments[4].toUpperCase(Locale.ROOT));
     try {
       DecoderShape shape =
           new DecoderShape(VOCABULARY, 2048, 5632, 32, 4, 64, blocks, 10_000, 1e-5);
@@ -49,9 +48,8 @@ final class CalibrationTool {
               .sequences(sequences)
               .length(length)
               .threads(Runtime.getRuntime().availableProcessors())
-              .progress(
-                  (step, done, total) ->
-                      System.err.printf("%s: %d of %d, %d MB%n", step, done, total, memory("VmRSS")))
+              .progress((step, done, total) ->
+                  System.err.printf("%s: %d of %d, %d MB%n", step, done, total, memory("VmRSS")))
               .build()
               .prune(model, directory.resolve("out"));
       print(report.pruning(), report);
