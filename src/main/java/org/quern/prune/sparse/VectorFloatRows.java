@@ -5,9 +5,9 @@ import jdk.incubator.vector.FloatVector;
 import org.quern.runtime.NativeViews;
 
 /**
- * The whole vectors of four rows of a sparse matrix of F32 at a time, or of two of a dense one, times
- * a vector. Column j adds to lane j % L of the row's sums, with L lanes, in ascending order in every
- * one of the loops.
+ * The whole vectors of four rows of a sparse matrix of F32 at a time, or of two of a dense one,
+ * times a vector. Column j adds to lane j % L of the row's sums, with L lanes, in ascending order
+ * in every one of the loops.
  */
 final class VectorFloatRows {
   private VectorFloatRows() {}

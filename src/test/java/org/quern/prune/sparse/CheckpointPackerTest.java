@@ -86,12 +86,11 @@ class CheckpointPackerTest {
     Path model = Files.createDirectory(directory.resolve("model"));
     JsonObject weights = new JsonObject();
     List<Map<String, Tensor>> shards = List.of(new LinkedHashMap<>(), new LinkedHashMap<>());
-    tensors.forEach(
-        (name, tensor) -> {
-          int shard = name.contains("q_proj") ? 1 : 0;
-          shards.get(shard).put(name, tensor);
-          weights.addProperty(name, shard + ".safetensors");
-        });
+    tensors.forEach((name, tensor) -> {
+      int shard = name.contains("q_proj") ? 1 : 0;
+      shards.get(shard).put(name, tensor);
+      weights.addProperty(name, shard + ".safetensors");
+    });
     for (int i = 0; i < 2; i++) {
       SafetensorsWriter.write(model.resolve(i + ".safetensors"), shards.get(i), Map.of());
     }
@@ -181,12 +180,12 @@ class CheckpointPackerTest {
       long bytes = 0;
       for (SafetensorsFile shard : checkpoint.shards()) {
         bytes += shard.header().fileSize() - shard.header().dataBegin();
-        shard.entries()
-            .forEach(
-                entry -> {
-                  long width = Math.max(1, entry.type().bits() / 8);
-                  assertEquals(0, entry.begin() % width, entry.toString());
-                });
+        shard
+            .entries()
+            .forEach(entry -> {
+              long width = Math.max(1, entry.type().bits() / 8);
+              assertEquals(0, entry.begin() % width, entry.toString());
+            });
       }
       assertEquals(bytes, size);
     }
@@ -232,7 +231,8 @@ class CheckpointPackerTest {
     JsonObject removed = (JsonObject) Json.read("c", new String(remove(written)));
     assertNull(removed.get("quantization_config"));
     assertEquals(2, removed.get("eps").getAsInt());
-    String quantized = written.replace("\"quant_method\"", "\"config_groups\": {}, \"quant_method\"");
+    String quantized =
+        written.replace("\"quant_method\"", "\"config_groups\": {}, \"quant_method\"");
     JsonObject kept =
         ((JsonObject) Json.read("c", new String(remove(quantized))))
             .getAsJsonObject("quantization_config");
@@ -270,8 +270,7 @@ class CheckpointPackerTest {
         "expected packed tensors NAME.compressed with NAME.bitmask and NAME.shape, found none",
         () -> unpacker().unpack(model, out()));
     Path packed = directory.resolve("packed.safetensors");
-    assertEquals(
-        2, packer(CheckpointPacker.Format.AUTO, 2).pack(model, packed).tensors().size());
+    assertEquals(2, packer(CheckpointPacker.Format.AUTO, 2).pack(model, packed).tensors().size());
     assertRefused(
         "expected a dense model, but model.layers.0.up_proj.compressed is packed",
         () -> packer(CheckpointPacker.Format.AUTO, 1).pack(packed, out()));
@@ -306,29 +305,57 @@ class CheckpointPackerTest {
     Path packed = directory.resolve("packed.safetensors");
     packer(CheckpointPacker.Format.BITMASK, 1).pack(single(tensors(random(), false)), packed);
     String up = "model.layers.0.up_proj";
-    assertBroken(packed, up + ".row_offsets", up + ".row_offsets: expected", parts -> {
-      Tensor offsets = parts.get(up + ".row_offsets");
-      offsets.setLong(offsets.getLong(250) + 1, 250);
-    });
-    assertBroken(packed, up + ".row_offsets", up + ".row_offsets: expected ascending", parts -> {
-      parts.get(up + ".row_offsets").setLong(1L << 40, 256);
-    });
-    assertBroken(packed, up + ".bitmask", up + ".row_offsets: expected", parts -> {
-      Tensor bits = parts.get(up + ".bitmask");
-      bits.setLong(bits.getLong(3, 5) ^ 16, 3, 5);
-    });
-    assertBroken(packed, up + ".bitmask", "tensor \"" + up + ".bitmask\": expected shape", parts -> {
-      parts.put(up + ".bitmask", Tensor.allocate(arena, DType.U8, 300, 127));
-    });
-    assertBroken(packed, up + ".shape", up + ": shape: expected two I64 numbers", parts -> {
-      parts.put(up + ".shape", Tensor.allocate(arena, DType.I64, 3));
-    });
-    assertBroken(packed, up + ".compressed", up + ".compressed: expected F32, F16", parts -> {
-      parts.put(up + ".compressed", Tensor.allocate(arena, DType.I32, 7));
-    });
-    assertBroken(packed, up + ".row_offsets", up + ".row_offsets: expected I64", parts -> {
-      parts.put(up + ".row_offsets", Tensor.allocate(arena, DType.I32, 300));
-    });
+    assertBroken(
+        packed,
+        up + ".row_offsets",
+        up + ".row_offsets: expected",
+        parts -> {
+          Tensor offsets = parts.get(up + ".row_offsets");
+          offsets.setLong(offsets.getLong(250) + 1, 250);
+        });
+    assertBroken(
+        packed,
+        up + ".row_offsets",
+        up + ".row_offsets: expected ascending",
+        parts -> {
+          parts.get(up + ".row_offsets").setLong(1L << 40, 256);
+        });
+    assertBroken(
+        packed,
+        up + ".bitmask",
+        up + ".row_offsets: expected",
+        parts -> {
+          Tensor bits = parts.get(up + ".bitmask");
+          bits.setLong(bits.getLong(3, 5) ^ 16, 3, 5);
+        });
+    assertBroken(
+        packed,
+        up + ".bitmask",
+        "tensor \"" + up + ".bitmask\": expected shape",
+        parts -> {
+          parts.put(up + ".bitmask", Tensor.allocate(arena, DType.U8, 300, 127));
+        });
+    assertBroken(
+        packed,
+        up + ".shape",
+        up + ": shape: expected two I64 numbers",
+        parts -> {
+          parts.put(up + ".shape", Tensor.allocate(arena, DType.I64, 3));
+        });
+    assertBroken(
+        packed,
+        up + ".compressed",
+        up + ".compressed: expected F32, F16",
+        parts -> {
+          parts.put(up + ".compressed", Tensor.allocate(arena, DType.I32, 7));
+        });
+    assertBroken(
+        packed,
+        up + ".row_offsets",
+        up + ".row_offsets: expected I64",
+        parts -> {
+          parts.put(up + ".row_offsets", Tensor.allocate(arena, DType.I32, 300));
+        });
   }
 
   private interface Change {
@@ -375,8 +402,7 @@ class CheckpointPackerTest {
   }
 
   private static void assertRefused(String message, Action action) {
-    IllegalArgumentException refused =
-        assertThrows(IllegalArgumentException.class, action::run);
+    IllegalArgumentException refused = assertThrows(IllegalArgumentException.class, action::run);
     assertTrue(refused.getMessage().contains(message), refused.getMessage());
   }
 }
