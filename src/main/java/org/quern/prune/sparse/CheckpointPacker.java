@@ -88,7 +88,7 @@ public final class CheckpointPacker {
       this.type = type;
       this.rows = Math.toIntExact(entry.shape()[0]);
       this.columns = Math.toIntExact(entry.shape()[1]);
-      this.chunk = (int) Math.clamp(Repacking.CHUNK / rowBytes(), 1, 1 << 20);
+      this.chunk = Math.clamp(Repacking.CHUNK / rowBytes(), 1, 1 << 20);
       int chunks = Math.ceilDiv(rows, chunk);
       this.nonZeros = new long[chunks];
       this.badRow = new int[chunks];
@@ -218,7 +218,7 @@ public final class CheckpointPacker {
             && entry.shape().length == 2
             && entry.bytes() > 0
             && entry.name().endsWith(PackedTensor.WEIGHT)) {
-          candidates.add(new Candidate(shard, entry, type));
+          candidates.add(new Candidate(shard, entry, DType.valueOf(entry.type().name())));
         }
       }
     }

@@ -111,7 +111,7 @@ public final class CheckpointUnpacker {
     String name = packed.module + PackedTensor.WEIGHT;
     copy.add(packed.file, name, packed.type, packed.rows, packed.columns);
     long rowBytes = (long) packed.columns * packed.type.bytes();
-    int chunk = (int) Math.clamp(Repacking.CHUNK / Math.max(1, rowBytes), 1, 1 << 20);
+    int chunk = Math.clamp(Repacking.CHUNK / Math.max(1, rowBytes), 1, 1 << 20);
     for (int from = 0; from < packed.rows; from += chunk) {
       int first = from;
       int last = Math.min(packed.rows - from, chunk) + from;

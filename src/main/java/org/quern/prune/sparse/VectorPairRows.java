@@ -128,8 +128,8 @@ final class VectorPairRows {
       long at = xAt + 4L * VectorSteps.TURN * i;
       FloatVector e0 = VectorSteps.load(x, at);
       FloatVector o0 = VectorSteps.load(x, at + VectorSteps.VECTOR);
-      FloatVector e1 = VectorSteps.load(x, at + 2 * VectorSteps.VECTOR);
-      FloatVector o1 = VectorSteps.load(x, at + 3 * VectorSteps.VECTOR);
+      FloatVector e1 = VectorSteps.load(x, at + 2L * VectorSteps.VECTOR);
+      FloatVector o1 = VectorSteps.load(x, at + 3L * VectorSteps.VECTOR);
       IntVector u0 = VectorSteps.loadPairs(w, p);
       IntVector v0 = VectorSteps.loadPairs(w, q);
       IntVector u1 = VectorSteps.loadPairs(w, p + VectorSteps.VECTOR);

@@ -114,19 +114,19 @@ final class VectorShortRows {
       FloatVector x1 = VectorSteps.load(x, at + VectorSteps.VECTOR);
       a = VectorSteps.lowerBfloat(VectorSteps.loadShorts(w, p + VectorSteps.VECTOR / 2)).fma(x1, a);
       b = VectorSteps.lowerBfloat(VectorSteps.loadShorts(w, q + VectorSteps.VECTOR / 2)).fma(x1, b);
-      FloatVector x2 = VectorSteps.load(x, at + 2 * VectorSteps.VECTOR);
+      FloatVector x2 = VectorSteps.load(x, at + 2L * VectorSteps.VECTOR);
       a =
-          VectorSteps.lowerBfloat(VectorSteps.loadShorts(w, p + 2 * VectorSteps.VECTOR / 2))
+          VectorSteps.lowerBfloat(VectorSteps.loadShorts(w, p + 2L * VectorSteps.VECTOR / 2))
               .fma(x2, a);
       b =
-          VectorSteps.lowerBfloat(VectorSteps.loadShorts(w, q + 2 * VectorSteps.VECTOR / 2))
+          VectorSteps.lowerBfloat(VectorSteps.loadShorts(w, q + 2L * VectorSteps.VECTOR / 2))
               .fma(x2, b);
-      FloatVector x3 = VectorSteps.load(x, at + 3 * VectorSteps.VECTOR);
+      FloatVector x3 = VectorSteps.load(x, at + 3L * VectorSteps.VECTOR);
       a =
-          VectorSteps.lowerBfloat(VectorSteps.loadShorts(w, p + 3 * VectorSteps.VECTOR / 2))
+          VectorSteps.lowerBfloat(VectorSteps.loadShorts(w, p + 3L * VectorSteps.VECTOR / 2))
               .fma(x3, a);
       b =
-          VectorSteps.lowerBfloat(VectorSteps.loadShorts(w, q + 3 * VectorSteps.VECTOR / 2))
+          VectorSteps.lowerBfloat(VectorSteps.loadShorts(w, q + 3L * VectorSteps.VECTOR / 2))
               .fma(x3, b);
     }
     a.intoArray(sums, 0);

@@ -1,5 +1,6 @@
 package org.quern.prune.sparse;
 
+import static java.nio.charset.StandardCharsets.UTF_8;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
@@ -228,25 +229,30 @@ class CheckpointPackerTest {
     String written =
         "{\"quantization_config\": {\"quant_method\": \"compressed-tensors\","
             + " \"sparsity_config\": {\"format\": \"sparse-bitmask\"}}, \"eps\": 2}";
-    JsonObject removed = (JsonObject) Json.read("c", new String(remove(written)));
+    JsonObject removed = (JsonObject) Json.read("c", text(remove(written)));
     assertNull(removed.get("quantization_config"));
     assertEquals(2, removed.get("eps").getAsInt());
     String quantized =
         written.replace("\"quant_method\"", "\"config_groups\": {}, \"quant_method\"");
     JsonObject kept =
-        ((JsonObject) Json.read("c", new String(remove(quantized))))
+        ((JsonObject) Json.read("c", text(remove(quantized))))
             .getAsJsonObject("quantization_config");
     assertTrue(kept.has("config_groups"));
     assertFalse(kept.has("sparsity_config"));
-    assertEquals("{\"eps\": 2}", new String(remove("{\"eps\": 2}")));
+    assertEquals("{\"eps\": 2}", text(remove("{\"eps\": 2}")));
     for (String text : List.of("{}", "{ }\n", CONFIG, "{\"a\": \"}\"}  ")) {
-      byte[] inserted = SparsityConfig.insert("c", text.getBytes(), false, 1.0 / 3, List.of("x"));
-      assertEquals(text, new String(SparsityConfig.remove("c", inserted)));
+      byte[] inserted =
+          SparsityConfig.insert("c", text.getBytes(UTF_8), false, 1.0 / 3, List.of("x"));
+      assertEquals(text, text(SparsityConfig.remove("c", inserted)));
     }
   }
 
+  private static String text(byte[] bytes) {
+    return new String(bytes, UTF_8);
+  }
+
   private static byte[] remove(String text) throws IOException {
-    return SparsityConfig.remove("c", text.getBytes());
+    return SparsityConfig.remove("c", text.getBytes(UTF_8));
   }
 
   @Test
