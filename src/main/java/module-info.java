@@ -24,7 +24,9 @@ module org.quern {
   exports org.quern.kronecker.optim;
   exports org.quern.linalg;
   exports org.quern.prune;
+  exports org.quern.prune.calibration;
   exports org.quern.prune.lm;
+  exports org.quern.prune.reconstruct;
   exports org.quern.prune.sparse;
   exports org.quern.random;
   exports org.quern.runtime;

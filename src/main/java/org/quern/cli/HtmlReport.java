@@ -8,9 +8,11 @@ import java.io.InputStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.DoubleSummaryStatistics;
 import java.util.List;
 import java.util.Map;
 import org.quern.family.Chart;
+import org.quern.family.TourTable;
 import org.quern.io.AtomicFile;
 
 /**
@@ -57,6 +59,18 @@ final class HtmlReport {
     body.append("</tbody></table></div>\n");
   }
 
+  /** Adds a table that is told as data. */
+  void table(TourTable data) {
+    Table table = new Table(data.headings().toArray(String[]::new));
+    data.rows().forEach(row -> table.add(row.toArray(String[]::new)));
+    table(data.title(), table);
+  }
+
+  /** Adds a paragraph. */
+  void text(String text) {
+    body.append("<p>").append(escape(text)).append("</p>\n");
+  }
+
   /** Adds plots; none at all adds nothing. */
   void charts(String heading, List<Chart> charts) {
     if (charts.isEmpty()) {
@@ -70,7 +84,7 @@ final class HtmlReport {
           .append(name)
           .append("</figcaption><div><canvas role=\"img\" aria-label=\"");
       body.append(name).append("\"></canvas></div>");
-      if (chart.kind() == Chart.Kind.FIELD) {
+      if (chart.kind() == Chart.Kind.FIELD || chart.kind() == Chart.Kind.HEAT) {
         body.append("<p>").append(escape(legend(chart))).append("</p>");
       }
       body.append("</figure>\n");
@@ -155,20 +169,17 @@ final class HtmlReport {
 
   /** What the axes and colours of a field mean. */
   private static String legend(Chart chart) {
-    double largest =
+    DoubleSummaryStatistics values =
         chart.series().stream()
             .flatMap(series -> series.y().stream())
-            .mapToDouble(Math::abs)
-            .max()
-            .orElse(0);
-    return "across: "
-        + chart.xLabel()
-        + "; down: "
-        + chart.yLabel()
-        + "; blue "
-        + Output.figure(-largest)
-        + ", red "
-        + Output.figure(largest);
+            .mapToDouble(Double::doubleValue)
+            .summaryStatistics();
+    double largest = Math.max(Math.abs(values.getMin()), Math.abs(values.getMax()));
+    String colours =
+        chart.kind() == Chart.Kind.HEAT
+            ? "pale " + Output.figure(values.getMin()) + ", dark " + Output.figure(values.getMax())
+            : "blue " + Output.figure(-largest) + ", red " + Output.figure(largest);
+    return "across: " + chart.xLabel() + "; down: " + chart.yLabel() + "; " + colours;
   }
 
   private static JsonObject describe(Chart chart) {
@@ -185,6 +196,7 @@ final class HtmlReport {
     JsonObject plot = new JsonObject();
     plot.addProperty("bars", chart.kind() == Chart.Kind.BARS);
     plot.addProperty("field", chart.kind() == Chart.Kind.FIELD);
+    plot.addProperty("heat", chart.kind() == Chart.Kind.HEAT);
     plot.addProperty("xLabel", chart.xLabel());
     plot.addProperty("yLabel", chart.yLabel());
     plot.addProperty("logY", chart.logY());
@@ -246,6 +258,7 @@ final class HtmlReport {
       figure div { position: relative; height: 20rem; }
       figure p { margin: .6rem 0 0; color: var(--soft); font-size: .8rem; }
       canvas.field { width: 100%; height: 100%; }
+      canvas.heat { image-rendering: pixelated; }
       </style>
       </head>
       <body>
@@ -273,16 +286,18 @@ final class HtmlReport {
       Chart.defaults.font.family = getComputedStyle(document.body).fontFamily;
       // Every cell a pixel, which the browser enlarges.
       const paint = (canvas, plot) => {
-        const rows = plot.series.map(series => series.y);
-        const largest = Math.max(...rows.flat().map(Math.abs)) || 1;
-        canvas.className = "field";
-        canvas.width = rows[0].length;
-        canvas.height = rows.length;
+        const cells = plot.series.flatMap(series => series.y);
+        const least = cells.reduce((a, b) => Math.min(a, b), Infinity);
+        const most = cells.reduce((a, b) => Math.max(a, b), -Infinity);
+        const largest = Math.max(Math.abs(least), Math.abs(most)) || 1;
+        canvas.className = plot.heat ? "field heat" : "field";
+        canvas.width = plot.series[0].y.length;
+        canvas.height = plot.series.length;
         const context = canvas.getContext("2d");
         const image = context.createImageData(canvas.width, canvas.height);
-        rows.flat().forEach((value, cell) => {
-          const part = value / largest;
-          const end = part < 0 ? [33, 102, 172] : [178, 24, 43];
+        cells.forEach((value, cell) => {
+          const part = plot.heat ? (value - least) / (most - least || 1) : value / largest;
+          const end = plot.heat ? [8, 48, 107] : part < 0 ? [33, 102, 172] : [178, 24, 43];
           end.forEach((shade, i) => {
             image.data[4 * cell + i] = 247 + Math.abs(part) * (shade - 247);
           });
@@ -292,7 +307,7 @@ final class HtmlReport {
       };
       document.querySelectorAll("canvas").forEach((canvas, index) => {
         const plot = plots[index];
-        if (plot.field) {
+        if (plot.field || plot.heat) {
           paint(canvas, plot);
           return;
         }

@@ -67,6 +67,8 @@ public final class Main implements Runnable {
     List.of(
             new DoctorCommand(families),
             new PruneCommand(),
+            new PerplexityCommand(),
+            new GenerateCommand(),
             new PackCommand(),
             new UnpackCommand(),
             new VerifyCommand(families),

@@ -38,6 +38,11 @@ final class Output {
     return String.format(Locale.ROOT, "%.2e", value);
   }
 
+  /** Four decimal places, as perplexities are published with up to four digits. */
+  static String figure4(double value) {
+    return String.format(Locale.ROOT, "%.4f", value);
+  }
+
   /** A duration with the unit that gives it few digits. */
   static String seconds(double value) {
     return value >= 1

@@ -12,19 +12,22 @@ import java.util.TreeMap;
 import java.util.concurrent.Callable;
 import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
-import org.quern.family.Chart;
 import org.quern.prune.CheckpointPruner;
 import org.quern.prune.Compat;
 import org.quern.prune.GradientNorm;
 import org.quern.prune.Group;
 import org.quern.prune.Layout;
 import org.quern.prune.Method;
+import org.quern.prune.OwlRatios;
 import org.quern.prune.Pattern;
 import org.quern.prune.PruneReport;
-import org.quern.runtime.Capabilities;
+import org.quern.prune.Pruner;
+import org.quern.prune.calibration.CalibratedPruning;
+import org.quern.prune.calibration.CalibrationReport;
 import org.quern.runtime.Tier;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ITypeConverter;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.ParameterException;
@@ -46,8 +49,9 @@ import picocli.CommandLine.TypeConversionException;
           + " --exclude and --ratios are regular expressions sought anywhere in a tensor's name.",
       "",
       "The weights with the smallest scores are pruned: magnitude |W|; wanda |W| c; gradient |W| |G|; gblm |W| c +"
-          + " |W| |G|. G comes from --grads under the key MODULE.grad_l1 (or grad_l2) or NAME.weight, and has the shape of"
-          + " the weights. c comes from --activations under MODULE.scaler_row (the mean over samples of the sum of x^2, whose"
+          + " |W| |G|; ria (|W| / column sum + |W| / row sum) c^a; pruner-zero W^2 times G scaled to [0, 1]; wanda++"
+          + " (alpha G + c) |W|. G comes from --grads under the key MODULE.grad_l1 (or grad_l2) or NAME.weight, for"
+          + " wanda++ under MODULE.grad_regional, and has the shape of the weights. c comes from --activations under MODULE.scaler_row (the mean over samples of the sum of x^2, whose"
           + " root is taken) or NAME.weight.column_norm (c itself), one value for each input. MODULE is the name"
           + " without .weight; a leading 'model.' may be absent.",
       ""
@@ -59,13 +63,16 @@ import picocli.CommandLine.TypeConversionException;
       "      --sparsity 2:4 -o llama-2of4/",
       "  quern prune llama/ --method wanda --activations act.safetensors \\",
       "      --sparsity 0.6 --exclude down_proj --dry-run",
+      "  quern prune llama/ --calibrate c4.bin --evaluate wikitext.bin -o llama-50/",
+      "  quern prune llama/ --method wanda --activations act.safetensors --sparsity 0.7 \\",
+      "      --owl M=5,lambda=0.08 --report pruned.html -o llama-owl/",
       "  quern prune gpt2/ --method magnitude --group row --layout in-out -o pruned/",
       "",
       "Exit codes:",
       "  0    success",
       "  2    bad usage or bad input, told in one line; no output was touched",
       "  3    internal error; --debug shows where",
-      "  130  interrupted; no output was touched"
+      "  130  interrupted; no output was touched, and with --calibrate the same command goes on"
     })
 final class PruneCommand implements Callable<Integer> {
   @Spec private CommandSpec spec;
@@ -88,8 +95,15 @@ final class PruneCommand implements Callable<Integer> {
       names = "--method",
       paramLabel = "METHOD",
       defaultValue = "gblm",
-      description = "The score: magnitude, wanda, gradient or gblm (default: ${DEFAULT-VALUE}).")
-  private Method method;
+      converter = MethodChoice.Converter.class,
+      description = {
+        "The score: magnitude, wanda, gradient, gblm, ria, pruner-zero or wanda++ (default:"
+            + " ${DEFAULT-VALUE}).",
+        "With --calibrate also sparsegpt, which selects and updates in one sweep."
+      })
+  private MethodChoice method;
+
+  @Mixin private CalibrationOptions calibration = new CalibrationOptions();
 
   @Option(
       names = "--sparsity",
@@ -150,6 +164,37 @@ final class PruneCommand implements Callable<Integer> {
   private @Nullable Path ratios;
 
   @Option(
+      names = "--owl",
+      paramLabel = "M=5,lambda=0.08",
+      arity = "0..1",
+      fallbackValue = "",
+      description =
+          "Give every numbered block a ratio of its own, by its share of scores above M times their mean, so that blocks"
+              + " with many outliers keep more, at most 2 lambda more than others (OWL; default: M=5,lambda=0.08). Needs"
+              + " --activations.")
+  private @Nullable String owl;
+
+  @Option(
+      names = "--preserve-mask",
+      description =
+          "Keep the zeros that are there and count them; a group with more than the pattern prunes is an error.")
+  private boolean preserveMask;
+
+  @Option(
+      names = "--alpha",
+      paramLabel = "SCALE",
+      defaultValue = "100",
+      description = "wanda++: factor of the regional gradients (default: ${DEFAULT-VALUE}).")
+  private double alpha;
+
+  @Option(
+      names = "--exponent",
+      paramLabel = "A",
+      defaultValue = "0.5",
+      description = "ria: exponent of the activation norms (default: ${DEFAULT-VALUE}).")
+  private double exponent;
+
+  @Option(
       names = "--layout",
       paramLabel = "LAYOUT",
       defaultValue = "out-in",
@@ -192,7 +237,9 @@ final class PruneCommand implements Callable<Integer> {
   @Option(
       names = "--report",
       paramLabel = "FILE.html",
-      description = "Also write the table, with a plot, as one self-contained HTML page.")
+      description =
+          "Also write the table as one self-contained HTML page, with the sparsity by layer and a picture of what every"
+              + " layer keeps.")
   private @Nullable Path page;
 
   @Override
@@ -204,46 +251,107 @@ final class PruneCommand implements Callable<Integer> {
     if (page != null) {
       HtmlReport.checkTarget(page);
     }
+    CalibrationReport calibrated = null;
     PruneReport report;
     try (ConsoleProgress progress = ConsoleProgress.onErrorStream()) {
-      CheckpointPruner.Builder builder =
-          CheckpointPruner.builder()
-              .method(method)
-              .pattern(pattern())
-              .compat(compat)
-              .tier(Tiers.choose(spec, CheckpointPruner.TIERS, tier))
-              .threads(threads)
-              .gradientNorm(norm)
-              .activations(activations)
-              .ratios(ratios)
-              .layout(layout)
-              .overwrite(force)
-              .progress(progress);
-      gradients.forEach(builder::gradients);
-      include.forEach(builder::include);
-      exclude.forEach(builder::exclude);
-      CheckpointPruner pruner = builder.build();
-      report = dryRun || output == null ? pruner.dryRun(model) : pruner.prune(model, output);
+      if (calibration.isAsked()) {
+        calibrated = calibrate(progress);
+        report = calibrated.pruning();
+      } else {
+        report = prune(progress);
+      }
+    }
+    Map<String, String> facts = facts(report);
+    if (calibrated != null) {
+      facts.putAll(CalibrationOptions.facts(calibrated));
     }
     Table layers = tabulate(report);
     if (page != null) {
-      writePage(page, report, layers);
+      PruneReportPage html = new PruneReportPage(report, facts, layers);
+      if (calibrated != null) {
+        html.perplexities(CalibrationOptions.perplexities(calibrated));
+      }
+      html.pictures(layout, threads).write(page);
     }
     PrintWriter out = spec.commandLine().getOut();
     if (json) {
-      out.println(report.toJson());
+      out.println(calibrated != null ? calibrated.toJson() : report.toJson());
     } else {
       layers.print(out);
       out.println();
-      facts(report).forEach((name, value) -> out.printf("%-12s %s%n", name, value));
+      facts.forEach((name, value) -> out.printf("%-12s %s%n", name, value));
     }
     return 0;
+  }
+
+  /** Prunes by statistics in files. */
+  private PruneReport prune(ConsoleProgress progress) throws IOException {
+    calibration.requireNone(spec);
+    if (method.sparseGpt()) {
+      throw new ParameterException(
+          spec.commandLine(), "--method sparsegpt: expected --calibrate TOKENS with it");
+    }
+    CheckpointPruner.Builder builder =
+        CheckpointPruner.builder()
+            .method(method.method())
+            .pattern(pattern())
+            .compat(compat)
+            .tier(Tiers.choose(spec, CheckpointPruner.TIERS, tier))
+            .threads(threads)
+            .gradientNorm(norm)
+            .activations(activations)
+            .ratios(ratios)
+            .owl(owl == null ? null : OwlRatios.parse(owl))
+            .gradientScale(alpha)
+            .exponent(exponent)
+            .preserveMask(preserveMask)
+            .layout(layout)
+            .overwrite(force)
+            .progress(progress);
+    gradients.forEach(builder::gradients);
+    include.forEach(builder::include);
+    exclude.forEach(builder::exclude);
+    CheckpointPruner pruner = builder.build();
+    return dryRun || output == null ? pruner.dryRun(model) : pruner.prune(model, output);
+  }
+
+  /** Prunes by statistics that are taken of the model. */
+  private CalibrationReport calibrate(ConsoleProgress progress) throws IOException {
+    String other =
+        activations != null
+            ? "--activations, which it takes itself"
+            : owl != null ? "--owl" : layout != Layout.OUT_IN ? "--layout in-out" : null;
+    if (other != null) {
+      throw new ParameterException(spec.commandLine(), "--calibrate: expected no " + other);
+    }
+    CalibratedPruning.Builder builder =
+        calibration
+            .builder(spec, method.sparseGpt())
+            .pruner(
+                Pruner.builder()
+                    .method(method.method())
+                    .pattern(pattern())
+                    .compat(compat)
+                    .gradientScale(alpha)
+                    .exponent(exponent)
+                    .preserveMask(preserveMask)
+                    .tier(Tiers.choose(spec, CheckpointPruner.TIERS, tier)))
+            .threads(threads)
+            .gradientNorm(norm)
+            .ratios(ratios)
+            .overwrite(force)
+            .progress(progress);
+    gradients.forEach(builder::gradients);
+    include.forEach(builder::include);
+    exclude.forEach(builder::exclude);
+    CalibratedPruning pruning = builder.build();
+    return dryRun || output == null ? pruning.dryRun(model) : pruning.prune(model, output);
   }
 
   private Pattern pattern() {
     Pattern pattern = Pattern.parse(sparsity);
     if (pattern instanceof Pattern.Unstructured unstructured) {
-      Group chosen = group != null ? group : method == Method.MAGNITUDE ? Group.MATRIX : Group.ROW;
+      Group chosen = group != null ? group : defaultGroup();
       return Pattern.unstructured(unstructured.ratio(), chosen);
     }
     if (group != null) {
@@ -252,6 +360,11 @@ final class PruneCommand implements Callable<Integer> {
           "--group: expected with a share such as 0.5 only, got it with " + sparsity);
     }
     return pattern;
+  }
+
+  /** Of the published programs: magnitudes compare across the matrix, scores within a row. */
+  private Group defaultGroup() {
+    return method.method() == Method.MAGNITUDE ? Group.MATRIX : Group.ROW;
   }
 
   private static Table tabulate(PruneReport report) {
@@ -263,7 +376,7 @@ final class PruneCommand implements Callable<Integer> {
           layer.name(),
           layer.shape().stream().map(String::valueOf).collect(Collectors.joining("x")),
           layer.type().name(),
-          layer.method().label(),
+          layer.method(),
           layer.pattern().toString(),
           Long.toString(layer.zerosBefore()),
           Long.toString(layer.zerosAfter()),
@@ -314,32 +427,6 @@ final class PruneCommand implements Callable<Integer> {
             + (report.threads() == 1 ? " thread" : " threads"));
     facts.put("Output", report.output() == null ? "none: dry run" : report.output().toString());
     return facts;
-  }
-
-  private static void writePage(Path page, PruneReport report, Table layers) throws IOException {
-    HtmlReport html = new HtmlReport("Pruning of " + report.model());
-    html.facts("Totals", facts(report));
-    html.charts(
-        "Sparsity by layer",
-        List.of(
-            new Chart(
-                "Share of zeros",
-                Chart.Kind.BARS,
-                "layer",
-                "zeros (%)",
-                false,
-                report.layers().stream().map(PruneReport.Layer::name).toList(),
-                List.of(
-                    new Chart.Series(
-                        "after",
-                        List.of(),
-                        report.layers().stream().map(layer -> 100 * layer.sparsity()).toList())))));
-    html.table("Layers", layers);
-    Table left = new Table("TENSOR", "LEFT ALONE BECAUSE");
-    report.untouched().forEach(tensor -> left.add(tensor.name(), tensor.reason()));
-    html.table("Other tensors", left);
-    html.facts("Machine", Machine.facts(Capabilities.get()));
-    html.write(page);
   }
 
   private static String percent(double share) {

@@ -13,6 +13,7 @@ import org.quern.family.Family;
 import org.quern.family.TourContext;
 import org.quern.family.TourReport;
 import org.quern.family.TourRow;
+import org.quern.family.TourTable;
 import org.quern.runtime.Capabilities;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Model.CommandSpec;
@@ -62,6 +63,7 @@ final class TourCommand implements Callable<Integer> {
     }
     HtmlReport.checkTarget(file);
     List<TourRow> rows = new ArrayList<>();
+    List<TourTable> tables = new ArrayList<>();
     List<Chart> charts = new ArrayList<>();
     try (ConsoleProgress progress = ConsoleProgress.onErrorStream()) {
       for (Family family : families) {
@@ -69,11 +71,12 @@ final class TourCommand implements Callable<Integer> {
             new TourContext(Tiers.choose(spec, family.tiers(), null), threads, progress);
         TourReport report = family.tour(context);
         rows.addAll(report.rows());
+        tables.addAll(report.tables());
         charts.addAll(report.charts());
       }
     }
     Table table = tabulate(rows);
-    writePage(table, charts);
+    writePage(table, tables, charts);
     PrintWriter out = spec.commandLine().getOut();
     if (json) {
       out.println(Output.toJson(describe(rows)));
@@ -101,10 +104,12 @@ final class TourCommand implements Callable<Integer> {
     return table;
   }
 
-  private void writePage(Table table, List<Chart> charts) throws IOException {
+  private void writePage(Table table, List<TourTable> tables, List<Chart> charts)
+      throws IOException {
     HtmlReport page = new HtmlReport("Quern tour");
     page.facts("Machine", Machine.facts(Capabilities.get()));
     page.table("Jobs", table);
+    tables.forEach(page::table);
     page.charts("Plots", charts);
     page.write(file);
   }

@@ -6,7 +6,7 @@ import java.util.List;
  * A plot as data; the door that shows it chooses the drawing.
  *
  * @param title headline
- * @param kind bars over named categories, lines over numbers, or a field of colours
+ * @param kind bars over named categories, lines over numbers, or a plane of coloured cells
  * @param xLabel what the horizontal axis shows, with unit
  * @param yLabel what the vertical axis shows, with unit
  * @param logY true for a logarithmic vertical axis
@@ -31,7 +31,9 @@ public record Chart(
      * One row of cells per series, the first on top, coloured by value on a scale that is even
      * about zero: a field over the plane.
      */
-    FIELD
+    FIELD,
+    /** As a field, on a scale from the smallest value, pale, to the largest, dark. */
+    HEAT
   }
 
   /**

@@ -1,52 +1,59 @@
 package org.quern.gaunt;
 
-import java.util.EnumMap;
+import java.util.ArrayList;
+import java.util.Comparator;
+import java.util.List;
 import java.util.Locale;
-import java.util.Map;
-import java.util.StringJoiner;
 import org.jspecify.annotations.Nullable;
 import org.quern.runtime.Tier;
+import org.quern.tensor.DType;
 
 /**
- * The algorithm of a product, by the estimated time per channel of all that this build has.
+ * The algorithm of a product: that which is demanded, or that with the least estimated time per
+ * channel of those that can do it.
  *
  * @param algorithm what runs
- * @param why one sentence for people
+ * @param why a line that names it and its reason, and then the costs of all, the least first
  */
 record AlgorithmChoice(Algorithm algorithm, String why) {
   /**
    * The choice for a form.
    *
    * @param demanded the algorithm that is demanded, or null
-   * @param nodes the number of nodes that is demanded, or 0
-   * @throws IllegalArgumentException where there are too few nodes for an exact result
+   * @throws IllegalArgumentException where the algorithm does not have the resolution, or the
+   *     resolution is too low for an exact result
    */
   static AlgorithmChoice of(
-      TrilinearForm form, Tier tier, @Nullable Algorithm demanded, int nodes) {
-    int needed = form.integrandDegree() / 2 + 1;
-    if (nodes != 0 && nodes < needed) {
-      throw new IllegalArgumentException(
-          "nodes: expected at least "
-              + needed
-              + ", which integrate degree "
-              + form.integrandDegree()
-              + " exactly, got "
-              + nodes
-              + ": fewer would break equivariance");
-    }
-    Map<Algorithm, Double> costs = new EnumMap<>(Algorithm.class);
-    costs.put(Algorithm.DIRECT, CostModel.direct(form, tier));
-    costs.put(Algorithm.HYBRID, CostModel.hybrid(form, tier));
-    Algorithm best = Algorithm.HYBRID;
-    for (Map.Entry<Algorithm, Double> cost : costs.entrySet()) {
-      if (cost.getValue() < costs.getOrDefault(best, Double.POSITIVE_INFINITY)) {
-        best = cost.getKey();
+      TrilinearForm form,
+      DType type,
+      Tier tier,
+      @Nullable Algorithm demanded,
+      Resolution resolution) {
+    List<CostModel.Cost> costs = new ArrayList<>();
+    for (Algorithm algorithm : Algorithm.values()) {
+      boolean applies = algorithm != Algorithm.POINTS || PointProduct.applies(form);
+      if (applies && resolution.suits(algorithm, form)) {
+        costs.add(CostModel.of(algorithm, form, type, tier, resolution));
       }
     }
-    StringJoiner estimates = new StringJoiner(", ", "estimated ns per product and channel: ", "");
-    costs.forEach((a, cost) -> estimates.add(String.format(Locale.ROOT, "%s %.1f", a, cost)));
-    Algorithm chosen = demanded != null ? demanded : best;
-    String reason = demanded != null ? "demanded" : "least";
-    return new AlgorithmChoice(chosen, chosen + ": " + reason + "; " + estimates);
+    costs.sort(Comparator.comparingDouble(CostModel.Cost::nanoseconds));
+    Algorithm chosen =
+        demanded != null
+            ? demanded
+            : costs.isEmpty() ? Algorithm.GRID : costs.getFirst().algorithm();
+    resolution.check(chosen, form);
+    StringBuilder why = new StringBuilder(chosen.name());
+    why.append(demanded != null ? ": demanded" : ": least cost");
+    why.append("; estimated per product and channel:");
+    for (CostModel.Cost cost : costs) {
+      why.append(
+          String.format(
+              Locale.ROOT,
+              "%n%-8s %10.1f ns %10.0f multiply-adds",
+              cost.algorithm(),
+              cost.nanoseconds(),
+              cost.multiplyAdds()));
+    }
+    return new AlgorithmChoice(chosen, why.toString());
   }
 }

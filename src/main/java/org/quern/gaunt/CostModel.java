@@ -1,36 +1,125 @@
 package org.quern.gaunt;
 
 import org.quern.runtime.Tier;
+import org.quern.tensor.DType;
 
 /**
- * Estimated nanoseconds per product and channel, F32: multiply-adds of the algorithm over the rate
- * that its kernels reach, and the time of calls. Measured on one core with 512-bit vectors of one
- * multiply-add per cycle; the ratio of two costs decides, not their size.
+ * What a product costs by each algorithm: its multiply-adds per channel over the rate that the
+ * kernels reach, and the time of their calls. The multiply-adds are those of the tables of the
+ * algorithm; rates and calls were fitted by {@code GauntCostTool} among the tests, which measures
+ * products (L, L, 2L) on one core with 512-bit vectors that makes one multiply-add of a vector per
+ * cycle. On another machine all shift alike; the ratio of two costs decides, not their size.
  */
 final class CostModel {
-  private CostModel() {}
+  /**
+   * The cost of an algorithm per product and channel.
+   *
+   * @param multiplyAdds operations
+   * @param nanoseconds estimated time
+   */
+  record Cost(Algorithm algorithm, double multiplyAdds, double nanoseconds) {}
 
   /**
-   * The sum over non-zero coefficients: one multiply-add for each, and one for each row of them.
+   * How fast kernels are.
+   *
+   * @param call nanoseconds of a call, per channel
+   * @param perNanosecond multiply-adds per nanosecond
    */
-  static double direct(TrilinearForm form, Tier tier) {
-    double multiplyAdds = coefficients(form) + (double) form.components(0) * form.components(1);
-    if (tier != Tier.VECTOR) {
-      return multiplyAdds / SCALAR_RATE;
+  private record Rate(double call, double perNanosecond) {}
+
+  /** Everything on the scalar tier. */
+  private static final Rate SCALAR = new Rate(1, 0.3);
+
+  private static final Rate FOURIER = new Rate(100, 0.25);
+
+  private CostModel() {}
+
+  /** The cost of an algorithm, which must apply to the form. */
+  static Cost of(
+      Algorithm algorithm, TrilinearForm form, DType type, Tier tier, Resolution resolution) {
+    double multiplyAdds = multiplyAdds(algorithm, form, resolution);
+    Rate rate = rate(algorithm, form, type, tier);
+    double nanoseconds =
+        calls(algorithm, form, resolution) * rate.call + multiplyAdds / rate.perNanosecond;
+    return new Cost(algorithm, multiplyAdds, nanoseconds);
+  }
+
+  private static Rate rate(Algorithm algorithm, TrilinearForm form, DType type, Tier tier) {
+    boolean single = type == DType.F32;
+    if (algorithm == Algorithm.FOURIER) {
+      return FOURIER;
     }
-    // What is too long to be written out runs as on the scalar tier.
-    boolean written = coefficients(form) <= VectorDirect.MAX_COEFFICIENTS;
-    return written ? 0.5 + multiplyAdds / 45 : multiplyAdds / SCALAR_RATE;
+    if (tier != Tier.VECTOR) {
+      return SCALAR;
+    }
+    return switch (algorithm) {
+      case DIRECT ->
+          // What is too long to be written out runs as on the scalar tier.
+          coefficients(form) > VectorDirect.MAX_COEFFICIENTS
+              ? SCALAR
+              : single ? new Rate(0.5, 45) : new Rate(1, 22);
+      case HYBRID -> single ? new Rate(2.5, 40) : new Rate(5, 20);
+      case GRID -> single ? new Rate(0.8, 30) : new Rate(1, 15);
+      case POINTS -> single ? new Rate(0.8, 34) : new Rate(1, 17);
+      case FOURIER -> FOURIER;
+    };
   }
 
-  /** Nodes in the polar angle, series in the azimuth. */
-  static double hybrid(TrilinearForm form, Tier tier) {
-    double multiplyAdds = HybridPlan.of(form).multiplyAdds();
-    return tier == Tier.VECTOR ? 2.5 + multiplyAdds / 40 : multiplyAdds / SCALAR_RATE;
+  /** Calls of kernels per product. */
+  private static double calls(Algorithm algorithm, TrilinearForm form, Resolution resolution) {
+    if (algorithm == Algorithm.POINTS) {
+      return 4;
+    }
+    if (algorithm != Algorithm.GRID) {
+      return 1;
+    }
+    double calls = 0;
+    for (int operand = 0; operand < 3; operand++) {
+      calls += 2 * form.degree(operand) + 1 + resolution.rings(form);
+    }
+    return calls;
   }
 
-  /** Multiply-adds per nanosecond of the scalar tier. */
-  private static final double SCALAR_RATE = 0.3;
+  /** Multiply-adds per product and channel. */
+  private static double multiplyAdds(
+      Algorithm algorithm, TrilinearForm form, Resolution resolution) {
+    return switch (algorithm) {
+      case DIRECT -> coefficients(form) + (double) form.components(0) * form.components(1);
+      case HYBRID ->
+          (resolution.nodes() == 0 ? HybridPlan.of(form) : HybridPlan.of(form, resolution.nodes()))
+              .multiplyAdds();
+      case GRID -> grid(form, resolution.rings(form), resolution.ringPoints(form));
+      case POINTS -> {
+        int highest = Math.max(form.degree(0), Math.max(form.degree(1), form.degree(2)));
+        double degree = form.integrandDegree() - highest;
+        double points = (degree + 1) * (degree + 1);
+        yield points * (1 + form.components(0) + form.components(1) + (double) form.components(2));
+      }
+      case FOURIER -> fourier(form, resolution);
+    };
+  }
+
+  private static double grid(TrilinearForm form, int rings, int azimuths) {
+    double sum = (double) rings * azimuths;
+    for (int operand = 0; operand < 3; operand++) {
+      double orders = 2 * form.degree(operand) + 1;
+      sum += rings * (form.components(operand) + azimuths * orders);
+    }
+    return sum;
+  }
+
+  /** Complex numbers count double; a transform of N numbers has 2.5 N log2 N multiply-adds. */
+  private static double fourier(TrilinearForm form, Resolution resolution) {
+    int bound = form.degree(0) + form.degree(1);
+    double length = Fft.size(Math.max(2 * bound + 1, resolution.azimuths()));
+    double sum = 2 * 2 * length * (2.5 * length * Math.log(length) / Math.log(2));
+    for (int operand = 0; operand < 3; operand++) {
+      for (int l = 0; l <= form.degree(operand); l++) {
+        sum += (2.0 * l + 1) * (operand < 2 ? 2 * l + 1 : 2 * bound + 1) * 2 * 2;
+      }
+    }
+    return sum;
+  }
 
   /** Number of coefficients that selection allows; less than one in a hundred of them is zero. */
   static long coefficients(TrilinearForm form) {

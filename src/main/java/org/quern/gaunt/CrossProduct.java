@@ -39,6 +39,16 @@ public final class CrossProduct {
     return new Builder(GauntProduct.builder(degree1, degree2, degree3).cross());
   }
 
+  /**
+   * A builder of products of irreps, as {@link GauntProduct#builder(Irreps, Irreps, Irreps)}, for
+   * the other parity of the output.
+   *
+   * @throws IllegalArgumentException as of that builder
+   */
+  public static Builder builder(Irreps x1, Irreps x2, Irreps out) {
+    return new Builder(GauntProduct.builder(x1, x2, out, true));
+  }
+
   /** Highest degree of an operand: 0 and 1 are the inputs, 2 is the output. */
   public int degree(int operand) {
     return plan.degree(operand);

@@ -29,12 +29,21 @@ final class FourierProduct implements ProductAlgorithm {
 
   /** The algorithm for tiles of {@code type}, F32 or F64. */
   FourierProduct(TrilinearForm form, DType type) {
+    this(form, type, 0);
+  }
+
+  /**
+   * The algorithm with transforms of a length or more.
+   *
+   * @param atLeast the length; 0 for the least that holds the product
+   */
+  FourierProduct(TrilinearForm form, DType type, int atLeast) {
     this.form = form;
     this.type = type;
     for (int operand = 0; operand < 3; operand++) {
       int bound = bound(operand);
       tables[operand] = new FourierTables(form.degree(operand), bound);
-      transforms[operand] = new Fft(2 * bound + 1);
+      transforms[operand] = new Fft(Math.max(2 * bound + 1, atLeast));
       series[operand] = flat(operand, form.degree(operand), true);
       integrals[operand] = flat(operand, bound, false);
     }

@@ -68,8 +68,8 @@ public final class GauntConvolution {
     channels = builder.channels;
     type = builder.type;
     form = builder.form;
-    tier = tileTier(type, builder.tier);
-    SampleKernels kernels = kernels(tier);
+    tier = Capabilities.get().choose(TIERS, builder.tier);
+    SampleKernels kernels = kernels(tier, type);
     grid = new GridConvolution(kernels, degree1, degree2, degree3, builder.threads);
     scheme =
         switch (form) {
@@ -87,15 +87,9 @@ public final class GauntConvolution {
     return new EdgeConvolution(kernels, degree1, degree2, degree3, threads, filter, couplings);
   }
 
-  /** The tier that works on operands of a type: the vector tier has binary32 alone. */
-  static Tier tileTier(DType type, @Nullable Tier asked) {
-    Tier chosen = Capabilities.get().choose(TIERS, asked);
-    return type == DType.F32 ? chosen : Tier.SCALAR;
-  }
-
-  /** The kernels of a tier. */
-  static SampleKernels kernels(Tier tier) {
-    return tier == Tier.VECTOR ? new VectorSampleKernels() : new ScalarSampleKernels();
+  /** The kernels of a tier for operands of a type. */
+  static SampleKernels kernels(Tier tier, DType type) {
+    return tier == Tier.VECTOR ? VectorSampleKernels.of(type) : new ScalarSampleKernels();
   }
 
   /**

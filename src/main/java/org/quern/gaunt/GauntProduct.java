@@ -42,9 +42,9 @@ import org.quern.tensor.Tensor;
  * (x1, h2)} and {@code (h1, x2)}; by weights the sum of the gradients of both pairs. {@link
  * #secondGradients} does this.
  *
- * <p>Every algorithm is exact for every degree; which one runs is chosen by a measured cost model
- * and told by {@link #why()}. Immutable, and safe to share between threads. The result is the same
- * for any number of threads. NaN and infinities propagate.
+ * <p>Every algorithm is exact for every degree; which one runs is chosen among all by a measured
+ * cost model and told by {@link #why()}. Immutable, and safe to share between threads. The result
+ * is the same for any number of threads. NaN and infinities propagate.
  */
 public final class GauntProduct {
   /** The tiers that products are implemented for. */
@@ -57,6 +57,7 @@ public final class GauntProduct {
   private static final String[] WEIGHTS = {"w1", "w2", "w3", "paths"};
 
   private final int[] degrees;
+  private final DegreeBlocks[] blocks;
   private final Layout layout;
   private final DType type;
   private final Tier tier;
@@ -68,38 +69,49 @@ public final class GauntProduct {
 
   private GauntProduct(Builder builder) {
     degrees = builder.degrees.clone();
+    blocks = builder.blocks.clone();
     layout = builder.layout;
+    for (int i = 0; i < 3; i++) {
+      if (layout != Layout.MUL_IR && !blocks[i].isComplete()) {
+        throw new IllegalArgumentException(
+            "layout: expected MUL_IR for irreps with "
+                + blocks[i]
+                + " alone or in another order, got "
+                + layout);
+      }
+    }
     type = builder.type;
     threads = builder.threads;
     tier = Capabilities.get().choose(TIERS, builder.tier);
     form = builder.form();
-    choice = AlgorithmChoice.of(form, tier, builder.algorithm, builder.nodes);
+    choice = AlgorithmChoice.of(form, type, tier, builder.algorithm, builder.resolution);
     kernel =
         builder.cross
-            ? new CrossGrid(form, type, tier)
+            ? new CrossHybrid(form, type, tier)
             : builder.pathWeights
                 ? new PathProduct(form, type, tier)
-                : algorithm(choice.algorithm(), form, type, tier, builder.nodes);
+                : algorithm(choice.algorithm(), form, type, tier, builder.resolution);
     tileKernels = tier == Tier.VECTOR ? new VectorTileKernels(type) : new ScalarTileKernels(type);
   }
 
   /** The algorithm for tiles of a type. */
   static ProductAlgorithm algorithm(
       Algorithm algorithm, TrilinearForm form, DType type, Tier tier) {
-    return algorithm(algorithm, form, type, tier, 0);
+    return algorithm(algorithm, form, type, tier, Resolution.LEAST);
   }
 
   private static ProductAlgorithm algorithm(
-      Algorithm algorithm, TrilinearForm form, DType type, Tier tier, int nodes) {
+      Algorithm algorithm, TrilinearForm form, DType type, Tier tier, Resolution resolution) {
     return switch (algorithm) {
       case DIRECT ->
           tier == Tier.VECTOR && CostModel.coefficients(form) <= VectorDirect.MAX_COEFFICIENTS
               ? new VectorDirect(form, type)
               : new ScalarDirect(form, type);
-      case FOURIER -> new FourierProduct(form, type);
-      case GRID -> new GridProduct(form, type, tier);
+      case FOURIER -> new FourierProduct(form, type, resolution.azimuths());
+      case GRID -> new GridProduct(form, resolution.grid(form), type, tier);
       case HYBRID -> {
-        HybridPlan plan = nodes == 0 ? HybridPlan.of(form) : HybridPlan.of(form, nodes);
+        HybridPlan plan =
+            resolution.nodes() == 0 ? HybridPlan.of(form) : HybridPlan.of(form, resolution.nodes());
         yield tier == Tier.VECTOR ? new VectorHybrid(plan, type) : new ScalarHybrid(plan, type);
       }
       case POINTS -> new PointProduct(form, type, tier);
@@ -118,24 +130,37 @@ public final class GauntProduct {
   }
 
   /**
-   * A builder of products of irreps, in {@link Layout#MUL_IR}: each operand has degrees 0 to its
-   * highest, once each and all with the same number of copies, and one parity throughout, natural
-   * or pseudo.
+   * A builder of products of irreps, in {@link Layout#MUL_IR}: each operand has every degree once
+   * or not at all, in any order, all with the same number of copies, and one parity throughout,
+   * natural or pseudo. A degree that an input lacks is zero; the output has the degrees that are
+   * asked for.
    *
    * @throws IllegalArgumentException where an operand is not of that form, the numbers of copies
-   *     differ, or the parity of the output is not the product of those of the inputs
+   *     differ, the parity of the output is not the product of those of the inputs, or no path
+   *     leads to a degree of the output
    */
   public static Builder builder(Irreps x1, Irreps x2, Irreps out) {
-    int copies = copies("x1", x1);
-    for (int i = 1; i < 3; i++) {
-      Irreps irreps = i == 1 ? x2 : out;
-      String name = i == 1 ? "x2" : "out";
-      if (copies(name, irreps) != copies) {
+    return builder(x1, x2, out, false);
+  }
+
+  static Builder builder(Irreps x1, Irreps x2, Irreps out, boolean cross) {
+    Irreps[] irreps = {x1, x2, out};
+    DegreeBlocks[] blocks = new DegreeBlocks[3];
+    for (int i = 0; i < 3; i++) {
+      String name = i < 2 ? INPUTS[i] : "out";
+      blocks[i] = DegreeBlocks.of(name, irreps[i]);
+      if (blocks[i].copies() != blocks[0].copies()) {
         throw new IllegalArgumentException(
-            name + ": expected " + copies + " copies to meet x1 " + x1 + ", got " + irreps);
+            name
+                + ": expected "
+                + blocks[0].copies()
+                + " copies to meet x1 "
+                + x1
+                + ", got "
+                + irreps[i]);
       }
     }
-    boolean natural = x1.isNatural() == x2.isNatural();
+    boolean natural = (x1.isNatural() == x2.isNatural()) != cross;
     if (out.isNatural() != natural) {
       throw new IllegalArgumentException(
           "out: expected "
@@ -145,25 +170,40 @@ public final class GauntProduct {
               + " and "
               + x2
               + ", got "
-              + out);
+              + out
+              + "; the other parity is that of "
+              + (cross ? "GauntProduct" : "CrossProduct"));
     }
-    return builder(x1.maxDegree(), x2.maxDegree(), out.maxDegree()).layout(Layout.MUL_IR);
-  }
-
-  private static int copies(String name, Irreps irreps) {
-    irreps.requireUnmixed();
-    List<Irreps.Block> blocks = irreps.blocks();
-    for (int l = 0; l < Math.max(1, blocks.size()); l++) {
-      if (blocks.isEmpty()
-          || blocks.get(l).irrep().degree() != l
-          || blocks.get(l).multiplicity() != blocks.getFirst().multiplicity()) {
+    for (Irreps.Block block : out.blocks()) {
+      if (block.multiplicity() > 0 && !reaches(x1, x2, block.irrep(), cross)) {
         throw new IllegalArgumentException(
-            name
-                + ": expected degrees 0, 1, 2, ... in this order with equal multiplicities, got "
-                + irreps);
+            "out: expected degrees with a path from "
+                + x1
+                + " and "
+                + x2
+                + ", got "
+                + block.irrep()
+                + ", for which l1 + l2 + l3 is "
+                + (cross ? "even" : "odd")
+                + " or no triangle throughout");
       }
     }
-    return blocks.getFirst().multiplicity();
+    Builder builder = builder(x1.maxDegree(), x2.maxDegree(), out.maxDegree());
+    builder.blocks = blocks;
+    return (cross ? builder.cross() : builder).layout(Layout.MUL_IR);
+  }
+
+  private static boolean reaches(Irreps x1, Irreps x2, Irrep out, boolean cross) {
+    return x1.blocks().stream()
+        .filter(first -> first.multiplicity() > 0)
+        .anyMatch(first ->
+            x2.blocks().stream()
+                .filter(second -> second.multiplicity() > 0)
+                .map(second ->
+                    cross
+                        ? first.irrep().crossTimes(second.irrep())
+                        : first.irrep().gauntTimes(second.irrep()))
+                .anyMatch(products -> products.contains(out)));
   }
 
   /** Highest degree of an operand: 0 and 1 are the inputs, 2 is the output. */
@@ -196,7 +236,10 @@ public final class GauntProduct {
     return choice.algorithm();
   }
 
-  /** Why this algorithm: one sentence with the estimated costs of all. */
+  /**
+   * Why this algorithm: a line that says whether it was demanded or costs the least, and then a
+   * line for each that can compute this product with its estimated cost, the least first.
+   */
   public String why() {
     return choice.why();
   }
@@ -385,7 +428,7 @@ public final class GauntProduct {
           }
           checkPlace(name, gx);
           checkApart(name, gx, x1, x2, g, weights);
-          call.gx(i).bindCoefficients(gx, layout, components(i), channels);
+          call.gx(i).bindCoefficients(gx, layout, blocks[i], channels);
         }
       }
       for (int i = 0; i < 4; i++) {
@@ -419,9 +462,9 @@ public final class GauntProduct {
       long channels) {
     checkChannels("x1", x1, 0, outName, channels);
     checkChannels("x2", x2, 1, outName, channels);
-    call.x(0).bindCoefficients(x1, layout, components(0), channels);
-    call.x(1).bindCoefficients(x2, layout, components(1), channels);
-    call.x(2).bindCoefficients(out, layout, components(2), channels);
+    call.x(0).bindCoefficients(x1, layout, blocks[0], channels);
+    call.x(1).bindCoefficients(x2, layout, blocks[1], channels);
+    call.x(2).bindCoefficients(out, layout, blocks[2], channels);
     for (int i = 0; i < 4; i++) {
       Tensor w = weights.of(i);
       if (w != null) {
@@ -441,7 +484,7 @@ public final class GauntProduct {
   }
 
   private int components(int operand) {
-    return (degrees[operand] + 1) * (degrees[operand] + 1);
+    return blocks[operand].components();
   }
 
   /** Checks all but the channels of three operands, and gives the number of rows. */
@@ -490,8 +533,8 @@ public final class GauntProduct {
           name
               + ": expected "
               + expected
-              + " for degrees 0 to "
-              + degrees[operand]
+              + " for "
+              + blocks[operand]
               + " in layout "
               + layout
               + ", got "
@@ -599,6 +642,7 @@ public final class GauntProduct {
   /** Collects the settings of a product. */
   public static final class Builder {
     private final int[] degrees;
+    private DegreeBlocks[] blocks = new DegreeBlocks[3];
     private final Normalization[] normalizations = {
       Normalization.INTEGRAL, Normalization.INTEGRAL, Normalization.INTEGRAL
     };
@@ -609,7 +653,7 @@ public final class GauntProduct {
     private @Nullable Tier tier;
     private boolean cross;
     private boolean pathWeights;
-    private int nodes;
+    private Resolution resolution = Resolution.LEAST;
     private int threads = 1;
 
     private Builder(int... degrees) {
@@ -618,6 +662,7 @@ public final class GauntProduct {
           throw new IllegalArgumentException(
               "degree" + (i + 1) + ": expected 0 to " + MAX_DEGREE + ", got " + degrees[i]);
         }
+        blocks[i] = DegreeBlocks.all(degrees[i]);
       }
       this.degrees = degrees;
     }
@@ -677,11 +722,22 @@ public final class GauntProduct {
     }
 
     /**
-     * Demands a number of nodes in the polar angle, for algorithms that have such nodes; 0, the
-     * default, takes as few as are exact.
+     * Demands a number of nodes in the polar angle, and with it one of the algorithms that have
+     * them, {@link Algorithm#HYBRID} or {@link Algorithm#GRID}; 0, the default, takes as few as are
+     * exact.
      */
     public Builder nodes(int nodes) {
-      this.nodes = nodes;
+      resolution = new Resolution(nodes, resolution.azimuths());
+      return this;
+    }
+
+    /**
+     * Demands a number of points around each ring of {@link Algorithm#GRID}, or of frequencies of
+     * the transforms of {@link Algorithm#FOURIER}, and with it one of these; 0, the default, takes
+     * as few as are exact.
+     */
+    public Builder azimuths(int azimuths) {
+      resolution = new Resolution(resolution.nodes(), azimuths);
       return this;
     }
 
@@ -719,7 +775,7 @@ public final class GauntProduct {
      * The product.
      *
      * @throws IllegalArgumentException where an algorithm is demanded that does not fit, or fewer
-     *     nodes than are exact
+     *     nodes or azimuths than are exact
      * @throws IllegalStateException where the demanded tier cannot run here
      */
     public GauntProduct build() {

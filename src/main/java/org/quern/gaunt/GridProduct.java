@@ -5,7 +5,6 @@ import static org.quern.gaunt.SampleKernels.LANES;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.Arrays;
-import org.quern.gaunt.SphereGrid.Sample;
 import org.quern.runtime.Tier;
 import org.quern.tensor.DType;
 
@@ -21,23 +20,21 @@ final class GridProduct implements ProductAlgorithm {
   private final int points;
   private final int scratchRows;
 
-  /** The algorithm for tiles of {@code type}, F32 or F64. */
-  GridProduct(TrilinearForm form, DType type, Tier tier) {
+  /** The algorithm on a grid that is exact for the form, for tiles of {@code type}, F32 or F64. */
+  GridProduct(TrilinearForm form, SphereGrid grid, DType type, Tier tier) {
     this.type = type;
-    kernels = GauntConvolution.kernels(GauntConvolution.tileTier(type, tier));
-    SphereGrid grid = new SphereGrid(form.integrandDegree());
+    kernels = GauntConvolution.kernels(tier, type);
     Arena arena = Arena.ofAuto();
     for (int operand = 0; operand < 3; operand++) {
       transforms[operand] =
-          new SphereTransform(
-              arena, kernels, grid, scales(form, operand), Sample.VALUE, operand == 2);
+          new SphereTransform(arena, kernels, grid, scales(form, operand), operand == 2);
     }
     points = grid.size();
     scratchRows = Arrays.stream(transforms).mapToInt(SphereTransform::scratchRows).max().orElse(0);
   }
 
   /** The factors of all degrees of an operand. */
-  static double[] scales(TrilinearForm form, int operand) {
+  private static double[] scales(TrilinearForm form, int operand) {
     double[] scales = new double[form.degree(operand) + 1];
     Arrays.setAll(scales, l -> form.scale(operand, l));
     return scales;

@@ -23,6 +23,11 @@ import org.jspecify.annotations.Nullable;
  * that keeps the solution best conditioned. For L3 = L1 + L2 this saves a third of the
  * multiplications of the plain rule, which every order would apply at all nodes.
  *
+ * <p>The plans of a {@link #bracket} evaluate derivatives in place of values, whose polar angle
+ * counts from the nearer pole, so that they have the symmetry of values. At the lower nodes this
+ * changes the sign of a product of one derivative by the polar angle and one by the azimuth; there
+ * the projected operand is {@link #mirrored}.
+ *
  * <p>Nodes come in pairs of opposite cosines, so that each transform splits into even and odd
  * degrees. Nodes are numbered: the equator, where there is one; then the upper and the lower node
  * of each pair, the pairs dropped last first. Immutable.
@@ -33,6 +38,16 @@ final class HybridPlan {
 
   /** The role of the operand whose tables recover coefficients; roles 0 and 1 are evaluated. */
   static final int PROJECTED = 2;
+
+  /** What of a function is evaluated. */
+  private enum Part {
+    /** Its values. */
+    VALUE,
+    /** Its derivative by the polar angle. */
+    POLAR,
+    /** Its derivative by the azimuth, over the sine of the polar angle. */
+    AZIMUTH
+  }
 
   /** The form, its operands in the order of their roles. */
   final TrilinearForm form;
@@ -46,8 +61,13 @@ final class HybridPlan {
   /** 1 where the first node is the equator, else 0. */
   final int equator;
 
+  /** What of the roles 0 and 1 is evaluated. */
+  private final Part[] parts;
+
   /** By role and order. */
   private final Order[][] orders;
+
+  private final List<Term> terms;
 
   private final int multiplyAdds;
 
@@ -83,15 +103,23 @@ final class HybridPlan {
     }
   }
 
-  private HybridPlan(TrilinearForm form, int nodes, int... operands) {
+  /**
+   * A plan.
+   *
+   * @param highest highest degree of the product of what is evaluated
+   * @param sign factor of the form
+   * @param operands the operand in each role
+   */
+  private HybridPlan(
+      TrilinearForm form, int nodes, int highest, Part[] parts, int sign, int... operands) {
     this.operands = operands.clone();
+    this.parts = parts.clone();
     this.form = form.permuted(operands[0], operands[1], operands[2]);
     this.nodes = nodes;
     equator = nodes % 2;
     GaussLegendre rule = GaussLegendre.of(nodes);
-    int sum = this.form.degree(0) + this.form.degree(1);
     int half = nodes / 2 + equator;
-    Legendre legendre = new Legendre(Math.max(sum, this.form.degree(PROJECTED)));
+    Legendre legendre = new Legendre(form.degree(0) + form.degree(1) + form.degree(2));
     double[][] values = new double[half][Legendre.size(legendre.degree())];
     double[] weights = new double[half];
     for (int h = 0; h < half; h++) {
@@ -100,19 +128,43 @@ final class HybridPlan {
       weights[h] = rule.weight(node);
       legendre.values(Math.abs(rule.cos(node)), rule.sin(node), values[h]);
     }
-    Projection[] projections = project(sum, values, weights);
+    Projection[] projections = project(highest, values, weights);
     int[] columns = columns(projections, half);
     orders = new Order[3][];
+    double[][][] functions = {
+      values(parts[0], legendre, values), values(parts[1], legendre, values)
+    };
     for (int role = 0; role < 3; role++) {
       orders[role] = new Order[this.form.degree(role) + 1];
       for (int m = 0; m < orders[role].length; m++) {
         orders[role][m] =
             role == PROJECTED
                 ? projection(projections[m], m, columns)
-                : evaluation(role, m, columns, values);
+                : evaluation(role, m, columns, functions[role], role == 0 ? sign : 1);
       }
     }
+    List<Term> terms =
+        Term.of(this.form.degree(0), this.form.degree(1), this.form.degree(PROJECTED));
+    for (int role = 0; role < 2; role++) {
+      terms = parts[role] == Part.AZIMUTH ? Term.differentiated(terms, role) : terms;
+    }
+    this.terms = terms;
     multiplyAdds = count();
+  }
+
+  private static double[][] values(Part part, Legendre legendre, double[][] values) {
+    if (part == Part.VALUE) {
+      return values;
+    }
+    double[][] derivatives = new double[values.length][values[0].length];
+    for (int h = 0; h < values.length; h++) {
+      if (part == Part.POLAR) {
+        legendre.thetaDerivatives(values[h], derivatives[h]);
+      } else {
+        legendre.timesOrderOverSine(values[h], derivatives[h]);
+      }
+    }
+    return derivatives;
   }
 
   /** The least number of nodes with which a rule integrates the form exactly. */
@@ -127,14 +179,44 @@ final class HybridPlan {
 
   /** The plan with the fewest multiplications on a number of nodes, at least the least one. */
   static HybridPlan of(TrilinearForm form, int nodes) {
-    // Orders of the operand with the highest degree need the fewest nodes.
+    int[] operands = operands(form);
+    int highest = form.degree(operands[0]) + form.degree(operands[1]);
+    return new HybridPlan(form, nodes, highest, new Part[] {Part.VALUE, Part.VALUE}, 1, operands);
+  }
+
+  /**
+   * One of the two halves of the form {@code integral of (f_theta g_alpha - f_alpha g_theta) / sin
+   * h} of the cross product; neither is a polynomial, their sum is.
+   *
+   * @param half 0 for the first product, 1 for the second with its sign
+   */
+  static HybridPlan bracket(TrilinearForm form, int half) {
+    int[] operands = operands(form);
+    int highest = Math.max(0, form.degree(operands[0]) + form.degree(operands[1]) - 1);
+    // A node at the equator would belong to either pole.
+    int nodes = Math.ceilDiv(Math.max(0, form.integrandDegree() - 1) / 2 + 1, 2) * 2;
+    // The form changes its sign when two operands are exchanged, and not around a circle.
+    boolean circle = (operands[1] - operands[0] + 3) % 3 == 1;
+    return new HybridPlan(
+        form,
+        nodes,
+        highest,
+        half == 0 ? new Part[] {Part.POLAR, Part.AZIMUTH} : new Part[] {Part.AZIMUTH, Part.POLAR},
+        circle == (half == 0) ? 1 : -1,
+        operands);
+  }
+
+  /** The operands in the order of roles: orders of that with the highest degree need few nodes. */
+  private static int[] operands(TrilinearForm form) {
     if (form.degree(0) > form.degree(1) && form.degree(0) > form.degree(2)) {
-      return new HybridPlan(form, nodes, 1, 2, 0);
+      return new int[] {1, 2, 0};
     }
-    if (form.degree(1) > form.degree(2)) {
-      return new HybridPlan(form, nodes, 0, 2, 1);
-    }
-    return new HybridPlan(form, nodes, 0, 1, 2);
+    return form.degree(1) > form.degree(2) ? new int[] {0, 2, 1} : new int[] {0, 1, 2};
+  }
+
+  /** True where a role has the opposite sign at the lower node of every pair. */
+  boolean mirrored(int role) {
+    return role == PROJECTED && parts[0] != Part.VALUE;
   }
 
   /** The role that an operand plays. */
@@ -153,7 +235,10 @@ final class HybridPlan {
     boolean lower = node >= equator && (node - equator) % 2 == 1;
     boolean middle = node < equator;
     double value = orders[role][m].table[i][column];
-    return i % 2 == 0 ? value : middle ? 0 : lower ? -value : value;
+    if (middle) {
+      return i % 2 == 0 ? value : 0;
+    }
+    return lower && (i % 2 == 1) != mirrored(role) ? -value : value;
   }
 
   /** Number of amplitudes at a node: 2 L + 1, in the order a(0), a(1), b(1), a(2), b(2), ... */
@@ -176,7 +261,7 @@ final class HybridPlan {
         sum += m == 0 ? parts : 2 * parts;
       }
     }
-    for (Term term : terms()) {
+    for (Term term : terms) {
       Order order = orders[PROJECTED][(term.slot(PROJECTED) + 1) / 2];
       sum += equator - order.first + 2 * order.pairs;
     }
@@ -185,7 +270,7 @@ final class HybridPlan {
 
   /** The products of amplitudes at a node. */
   List<Term> terms() {
-    return Term.of(form.degree(0), form.degree(1), form.degree(PROJECTED));
+    return terms;
   }
 
   /** The nodes that an order of the projected operand keeps, and the factors there by degree. */
@@ -206,7 +291,13 @@ final class HybridPlan {
     Arrays.fill(kept, equator, kept.length, true);
     for (int k = 0; k <= degree; k++) {
       int needed = sum - k + 1;
-      if (needed >= nodes || k > sum) {
+      if (needed <= 0) {
+        // No path reaches this order.
+        projections[k] =
+            new Projection(new boolean[kept.length], new double[degree - k + 1][kept.length]);
+        continue;
+      }
+      if (needed >= nodes) {
         boolean[] all = new boolean[kept.length];
         Arrays.fill(all, true);
         projections[k] = new Projection(all, gauss(degree, k, values, weights));
@@ -399,15 +490,17 @@ final class HybridPlan {
     int pairs = count(projection.kept);
     for (int i = 0; i < table.length; i++) {
       for (int c = 0; c < columns.length; c++) {
-        table[i][c] = form.scale(PROJECTED, k + i) * projection.table[i][columns[c]];
+        // No bracket has a mean.
+        double scale = mirrored(PROJECTED) && k + i == 0 ? 0 : form.scale(PROJECTED, k + i);
+        table[i][c] = scale * projection.table[i][columns[c]];
       }
     }
     return new Order(equator == 1 && !projection.kept[0] ? 1 : 0, pairs, table);
   }
 
-  private Order evaluation(int role, int m, int[] columns, double[][] values) {
+  private Order evaluation(int role, int m, int[] columns, double[][] values, int sign) {
     double[][] table = new double[form.degree(role) - m + 1][columns.length];
-    double factor = m == 0 ? 1 : Math.sqrt(0.5);
+    double factor = sign * (m == 0 ? 1 : Math.sqrt(0.5));
     for (int i = 0; i < table.length; i++) {
       for (int c = 0; c < columns.length; c++) {
         table[i][c] =

@@ -6,6 +6,7 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import org.jspecify.annotations.Nullable;
 import org.quern.gaunt.LayerWorkspace.Use;
+import org.quern.runtime.Capabilities;
 import org.quern.runtime.Parallel;
 import org.quern.runtime.Tier;
 import org.quern.tensor.DType;
@@ -68,8 +69,8 @@ public final class ManyBodyProduct {
     blocks = TileOperand.blocks(channels);
     threads = builder.threads;
     type = builder.type;
-    tier = GauntConvolution.tileTier(type, builder.tier);
-    kernels = GauntConvolution.kernels(tier);
+    tier = Capabilities.get().choose(GauntConvolution.TIERS, builder.tier);
+    kernels = GauntConvolution.kernels(tier, type);
     row = (long) LANES * kernels.type().bytes();
     Arena arena = Arena.ofAuto();
     SphereGrid grid = new SphereGrid(gridDegree());

@@ -20,6 +20,7 @@ final class Operand {
   private long componentStep;
   private long channelStep;
   private long channels;
+  private DegreeBlocks blocks = DegreeBlocks.all(0);
 
   void unbind() {
     memory = NOTHING;
@@ -27,8 +28,9 @@ final class Operand {
   }
 
   /** Binds coefficients whose shape has been checked. */
-  void bindCoefficients(Tensor tensor, Layout layout, int components, long channels) {
+  void bindCoefficients(Tensor tensor, Layout layout, DegreeBlocks blocks, long channels) {
     bind(tensor);
+    this.blocks = blocks;
     this.channels = channels;
     flat = layout == Layout.MUL_IR;
     if (flat) {
@@ -36,7 +38,7 @@ final class Operand {
       channelStep = type.bytes();
     } else if (tensor.rank() == 3) {
       componentStep = tensor.rowStride() * type.bytes();
-      rowStep = components * componentStep;
+      rowStep = blocks.components() * componentStep;
       channelStep = type.bytes();
     } else {
       componentStep = type.bytes();
@@ -88,11 +90,16 @@ final class Operand {
     return componentStep;
   }
 
+  /** Whether coefficients have a degree; one that they have not is zero. */
+  boolean has(int degree) {
+    return blocks.has(degree);
+  }
+
   /** Where an element is. */
   long at(long row, int degree, int component, long channel) {
     if (flat) {
-      long block = (long) degree * degree;
-      long element = block * channels + channel * (2 * degree + 1) + component - block;
+      long order = component - (long) degree * degree;
+      long element = blocks.start(degree) * channels + channel * (2 * degree + 1) + order;
       return row * rowStep + element * channelStep;
     }
     return row * rowStep + component * componentStep + channel * channelStep;

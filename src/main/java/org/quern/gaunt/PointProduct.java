@@ -33,7 +33,7 @@ final class PointProduct implements ProductAlgorithm {
    */
   PointProduct(TrilinearForm form, DType type, Tier tier) {
     this.type = type;
-    kernels = GauntConvolution.kernels(GauntConvolution.tileTier(type, tier));
+    kernels = GauntConvolution.kernels(tier, type);
     row = (long) LANES * kernels.type().bytes();
     int inverted = 0;
     for (int operand = 1; operand < 3; operand++) {

@@ -20,6 +20,12 @@ final class ProductCall implements Parallel.RangeBody {
   /** Most chunks where each of them needs sums of its own. */
   private static final long MAX_PARTS = 32;
 
+  /** A batch of more bytes than this comes from memory rather than from a cache. */
+  private static final long STREAMED_BYTES = 16L << 20;
+
+  /** Rows of more bytes than this, of all operands together, leave the second-level cache. */
+  private static final long MOST_ROW_BYTES = 512 << 10;
+
   private final GauntWorkspace workspace;
 
   /** By operand: inputs, then the output or its gradient. */
@@ -58,6 +64,17 @@ final class ProductCall implements Parallel.RangeBody {
 
   /** Tiles of a row, or 0 where tiles cross rows. */
   private long tilesOfRow;
+
+  /** True where the rows of direct operands are copied in and out, in the order of memory. */
+  private boolean streamed;
+
+  /** By slot of an operand or of its derivative: true where the algorithm takes it as it lies. */
+  private final boolean[] direct = new boolean[PLACES];
+
+  /** By slot, the byte of its row among all copied rows. */
+  private final long[] stagedAt = new long[PLACES];
+
+  private long stagedBytes;
 
   private long grain;
   private final long[] sumsAt = new long[4];
@@ -138,7 +155,15 @@ final class ProductCall implements Parallel.RangeBody {
     tilesOfRow = whole ? Math.ceilDiv(channels, lanes) : sharedGradient ? 1 : 0;
     long tiles = tilesOfRow > 0 ? rows * tilesOfRow : Math.ceilDiv(rows * channels, lanes);
     grain = Math.max(GRAIN, sums ? Math.ceilDiv(tiles, MAX_PARTS) : 0);
-    if (sharedGradient) {
+    stagedBytes = 0;
+    boolean dense = true;
+    for (int i = 0; i < PLACES; i++) {
+      place(i);
+      // What lies in gaps between components is not for us to write.
+      dense &= !direct[i] || step(i) == channels * type.bytes();
+    }
+    streamed = dense && stagedBytes <= MOST_ROW_BYTES && rows * stagedBytes > STREAMED_BYTES;
+    if (sharedGradient || streamed) {
       grain = Math.ceilDiv(grain, tilesOfRow) * tilesOfRow;
     }
     long chunks = Math.ceilDiv(tiles, grain);
@@ -182,6 +207,11 @@ final class ProductCall implements Parallel.RangeBody {
   // Scratch memory of a thread: that of the algorithm, then slots of one tile each, then sums.
 
   /** Slots: the operands, the derivatives by them, and one input as it came. */
+  private static final int GX = 3;
+
+  /** Slots whose tiles may be taken where they lie. */
+  private static final int PLACES = 5;
+
   private static final int RAW = 6;
 
   private static final int SLOTS = 7;
@@ -214,8 +244,13 @@ final class ProductCall implements Parallel.RangeBody {
     return tileSums() + (long) Double.BYTES * most * (lanes + (long) operand * most);
   }
 
+  /** Copies of one row of the direct operands. */
+  private long staged() {
+    return (rowSums(2) + 63) / 64 * 64;
+  }
+
   private long scratchBytes() {
-    return rowSums(2);
+    return staged() + (streamed ? stagedBytes : 0);
   }
 
   @Override
@@ -240,92 +275,122 @@ final class ProductCall implements Parallel.RangeBody {
         first = tile * lanes;
         count = (int) Math.min(lanes, rows * channels - first);
       }
+      if (streamed && tile % tilesOfRow == 0) {
+        copyRow(tile / tilesOfRow, true, scratch);
+      }
       if (gradients) {
         differentiate(first, skip, count, chunk, scratch);
       } else {
         multiply(first, skip, count, scratch);
       }
+      if (streamed && (tile + 1) % tilesOfRow == 0) {
+        copyRow(tile / tilesOfRow, false, scratch);
+      }
     }
   }
 
-  private boolean isDirect(Operand operand, Operand weights) {
-    return whole && operand.hasTiles() && !weights.isBound();
+  /** Decides where the algorithm takes the tiles of a slot. */
+  private void place(int slot) {
+    Operand operand = operand(slot);
+    boolean adds = slot == 2 && add;
+    direct[slot] =
+        whole && operand.isBound() && operand.hasTiles() && !w[slot % 3].isBound() && !adds;
+    stagedAt[slot] = stagedBytes;
+    if (direct[slot]) {
+      stagedBytes += (rowBytes(slot) + 63) / 64 * 64;
+    }
   }
 
-  private MemorySegment memory(boolean direct, Operand operand, MemorySegment scratch) {
-    return direct ? operand.memory() : scratch;
+  /** What a slot holds a tile of: an operand, or the derivative by an input. */
+  private Operand operand(int slot) {
+    return slot < 3 ? x[slot] : gx[slot - 3];
   }
 
-  private long at(boolean direct, Operand operand, long first, int slot) {
-    return direct ? operand.at(first / channels, 0, 0, first % channels) : slot(slot);
+  /** Bytes from the first to the last coefficient of a row that the algorithm takes. */
+  private long rowBytes(int slot) {
+    int components = form.components(slot % 3);
+    return (components - 1) * operand(slot).step() + channels * type.bytes();
   }
 
-  private long step(boolean direct, Operand operand) {
-    return direct ? operand.step() : tileStep();
+  private MemorySegment memory(int slot, MemorySegment scratch) {
+    return direct[slot] && !streamed ? operand(slot).memory() : scratch;
+  }
+
+  private long at(int slot, long first) {
+    if (!direct[slot]) {
+      return slot(slot);
+    }
+    long channel = first % channels;
+    return streamed
+        ? staged() + stagedAt[slot] + channel * type.bytes()
+        : operand(slot).at(first / channels, 0, 0, channel);
+  }
+
+  private long step(int slot) {
+    return direct[slot] ? operand(slot).step() : tileStep();
+  }
+
+  /** Copies a row in, or out, of all direct operands that are read, or written. */
+  private void copyRow(long row, boolean in, MemorySegment scratch) {
+    for (int slot = 0; slot < PLACES; slot++) {
+      boolean input = slot < (gradients ? 3 : 2);
+      if (direct[slot] && input == in) {
+        MemorySegment memory = operand(slot).memory();
+        long at = operand(slot).at(row, 0, 0, 0);
+        long copy = staged() + stagedAt[slot];
+        if (in) {
+          MemorySegment.copy(memory, at, scratch, copy, rowBytes(slot));
+        } else {
+          MemorySegment.copy(scratch, copy, memory, at, rowBytes(slot));
+        }
+      }
+    }
   }
 
   private void multiply(long first, int skip, int count, MemorySegment scratch) {
-    boolean direct0 = isDirect(x[0], w[0]);
-    boolean direct1 = isDirect(x[1], w[1]);
-    boolean direct2 = !add && isDirect(x[2], w[2]);
-    if (!direct0) {
-      pack(x[0], w[0], form.degree(0), first, count, scratch, slot(0));
-    }
-    if (!direct1) {
-      pack(x[1], w[1], form.degree(1), first, count, scratch, slot(1));
-    }
+    pack(0, first, count, scratch);
+    pack(1, first, count, scratch);
     packPaths(first, count, scratch);
     algorithm.contract(
         2,
-        memory(direct0, x[0], scratch),
-        at(direct0, x[0], first, 0),
-        step(direct0, x[0]),
-        memory(direct1, x[1], scratch),
-        at(direct1, x[1], first, 1),
-        step(direct1, x[1]),
-        memory(direct2, x[2], scratch),
-        at(direct2, x[2], first, 2),
-        step(direct2, x[2]),
+        memory(0, scratch),
+        at(0, first),
+        step(0),
+        memory(1, scratch),
+        at(1, first),
+        step(1),
+        memory(2, scratch),
+        at(2, first),
+        step(2),
         scratch);
-    if (!direct2) {
+    if (!direct[2]) {
       unpack(scratch, slot(2), w[2], x[2], form.degree(2), first, skip, count);
     }
     clear(x[2], 2, first, count);
   }
 
   private void differentiate(long first, int skip, int count, long chunk, MemorySegment scratch) {
-    boolean direct0 = isDirect(x[0], w[0]);
-    boolean direct1 = isDirect(x[1], w[1]);
-    boolean direct2 = isDirect(x[2], w[2]);
-    if (!direct0) {
-      pack(x[0], w[0], form.degree(0), first, count, scratch, slot(0));
-    }
-    if (!direct1) {
-      pack(x[1], w[1], form.degree(1), first, count, scratch, slot(1));
-    }
-    if (!direct2) {
-      pack(x[2], w[2], form.degree(2), first, count, scratch, slot(2));
-    }
+    pack(0, first, count, scratch);
+    pack(1, first, count, scratch);
+    pack(2, first, count, scratch);
     packPaths(first, count, scratch);
-    MemorySegment memory0 = memory(direct0, x[0], scratch);
-    long at0 = at(direct0, x[0], first, 0);
-    long step0 = step(direct0, x[0]);
-    MemorySegment memory1 = memory(direct1, x[1], scratch);
-    long at1 = at(direct1, x[1], first, 1);
-    long step1 = step(direct1, x[1]);
-    MemorySegment memory2 = memory(direct2, x[2], scratch);
-    long at2 = at(direct2, x[2], first, 2);
-    long step2 = step(direct2, x[2]);
+    MemorySegment memory0 = memory(0, scratch);
+    long at0 = at(0, first);
+    long step0 = step(0);
+    MemorySegment memory1 = memory(1, scratch);
+    long at1 = at(1, first);
+    long step1 = step(1);
+    MemorySegment memory2 = memory(2, scratch);
+    long at2 = at(2, first);
+    long step2 = step(2);
     boolean wanted0 = gx[0].isBound() || gw[0].isBound();
     boolean wanted1 = gx[1].isBound() || gw[1].isBound();
-    boolean placed0 = gx[0].isBound() && isDirect(gx[0], w[0]);
-    boolean placed1 = gx[1].isBound() && isDirect(gx[1], w[1]);
-    MemorySegment out0 = memory(placed0, gx[0], scratch);
-    long outAt0 = at(placed0, gx[0], first, 3);
-    long outStep0 = step(placed0, gx[0]);
-    MemorySegment out1 = memory(placed1, gx[1], scratch);
-    long outAt1 = at(placed1, gx[1], first, 4);
-    long outStep1 = step(placed1, gx[1]);
+    MemorySegment out0 = memory(GX, scratch);
+    long outAt0 = at(GX, first);
+    long outStep0 = step(GX);
+    MemorySegment out1 = memory(GX + 1, scratch);
+    long outAt1 = at(GX + 1, first);
+    long outStep1 = step(GX + 1);
     if (wanted0 && wanted1) {
       algorithm.gradients(
           memory0, at0, step0, memory1, at1, step1, memory2, at2, step2, out0, outAt0, outStep0,
@@ -357,13 +422,20 @@ final class ProductCall implements Parallel.RangeBody {
         continue;
       }
       if (gx[i].isShared()) {
-        unpackShared(i, scratch, slot(3 + i), first, skip, count);
+        unpackShared(i, scratch, slot(GX + i), first, skip, count);
         continue;
       }
-      if (!(i == 0 ? placed0 : placed1)) {
-        unpack(scratch, slot(3 + i), w[i], gx[i], form.degree(i), first, skip, count);
+      if (!direct[GX + i]) {
+        unpack(scratch, slot(GX + i), w[i], gx[i], form.degree(i), first, skip, count);
       }
       clear(gx[i], i, first, count);
+    }
+  }
+
+  /** Brings a tile of an operand into its slot, unless the algorithm takes it as it lies. */
+  private void pack(int slot, long first, int count, MemorySegment scratch) {
+    if (!direct[slot]) {
+      pack(x[slot], w[slot], form.degree(slot), first, count, scratch, slot(slot));
     }
   }
 
@@ -406,7 +478,7 @@ final class ProductCall implements Parallel.RangeBody {
                 : 1;
         for (int i = l * l; i < (l + 1) * (l + 1); i++) {
           double value =
-              j < count
+              j < count && operand.has(l)
                   ? weight * Cells.get(operand.memory(), type, operand.at(row, l, i, channel))
                   : 0;
           Cells.set(scratch, type, slot + i * tileStep() + (long) j * type.bytes(), value);
@@ -449,6 +521,9 @@ final class ProductCall implements Parallel.RangeBody {
       long row = (first + j) / channels;
       long channel = (first + j) % channels;
       for (int l = 0; l <= degree; l++) {
+        if (!target.has(l)) {
+          continue;
+        }
         double weight =
             weighted ? Cells.get(weights.memory(), type, weights.at(row, l, l, channel)) : 1;
         for (int i = l * l; i < (l + 1) * (l + 1); i++) {
@@ -474,7 +549,7 @@ final class ProductCall implements Parallel.RangeBody {
       long row = (first + j) / channels;
       long channel = (first + j) % channels;
       for (int l = form.degree(operand) + 1; l <= degrees[operand]; l++) {
-        for (int i = l * l; i < (l + 1) * (l + 1); i++) {
+        for (int i = l * l; i < (l + 1) * (l + 1) && target.has(l); i++) {
           Cells.set(target.memory(), type, target.at(row, l, i, channel), 0);
         }
       }
@@ -532,9 +607,9 @@ final class ProductCall implements Parallel.RangeBody {
       Cells.set(scratch, DType.F64, sums + i * Double.BYTES, 0);
     }
     kernels.dot(
-        memory(direct, raw, scratch),
-        at(direct, raw, first, RAW),
-        step(direct, raw),
+        direct ? raw.memory() : scratch,
+        direct ? raw.at(first / channels, 0, 0, first % channels) : slot(RAW),
+        direct ? raw.step() : tileStep(),
         tile,
         tileAt,
         tileStep,

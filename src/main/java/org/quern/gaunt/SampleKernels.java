@@ -115,19 +115,6 @@ interface SampleKernels {
       long outRow);
 
   /**
-   * Specification, section 10: {@code out[r] = a[r] d[r] - b[r] c[r]}, where the rows of the pair
-   * (a, b) follow one another in {@code first}, a before b, and those of (c, d) in {@code second}.
-   */
-  void bracket(
-      int rows,
-      MemorySegment first,
-      long firstRow,
-      MemorySegment second,
-      long secondRow,
-      MemorySegment out,
-      long outRow);
-
-  /**
    * Powers of samples weighted per channel, by Horner's rule (specification, section 9): {@code
    * out[r] = sum_k w[k] f[r]^(k+1)} for k from 0 to {@code orders - 1}.
    *

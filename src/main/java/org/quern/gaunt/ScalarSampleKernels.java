@@ -135,25 +135,6 @@ final class ScalarSampleKernels implements SampleKernels {
   }
 
   @Override
-  public void bracket(
-      int rows,
-      MemorySegment first,
-      long firstRow,
-      MemorySegment second,
-      long secondRow,
-      MemorySegment out,
-      long outRow) {
-    for (int r = 0; r < rows; r++) {
-      for (int lane = 0; lane < LANES; lane++) {
-        double value =
-            get(first, firstRow + r, lane) * get(second, secondRow + rows + r, lane)
-                - get(first, firstRow + rows + r, lane) * get(second, secondRow + r, lane);
-        set(out, outRow + r, lane, value);
-      }
-    }
-  }
-
-  @Override
   public void powers(
       int rows,
       int orders,

@@ -12,10 +12,15 @@ final class SphereGrid {
   private final GaussLegendre rule;
   private final int azimuths;
 
-  /** The rule for a degree from 0 to twice {@link GaussLegendre#MAX_NODES} less 1. */
+  /** The least rule for a degree from 0 to twice {@link GaussLegendre#MAX_NODES} less 1. */
   SphereGrid(int degree) {
-    rule = GaussLegendre.of(degree / 2 + 1);
-    azimuths = degree + 1;
+    this(degree / 2 + 1, degree + 1);
+  }
+
+  /** A rule of more nodes or azimuths than are needed. */
+  SphereGrid(int nodes, int azimuths) {
+    rule = GaussLegendre.of(nodes);
+    this.azimuths = azimuths;
   }
 
   /** Number of points. */
@@ -59,35 +64,19 @@ final class SphereGrid {
     return 2 * Math.PI * (2 * step > azimuths ? step - azimuths : step) / azimuths;
   }
 
-  /** Which functions of a harmonic to sample. */
-  enum Sample {
-    /** Y. */
-    VALUE,
-    /** dY/dtheta. */
-    THETA,
-    /** dY/dalpha / sin(theta). */
-    AZIMUTH
-  }
-
-  /** Legendre functions that belong to a sample, by ring, in the order of {@link Legendre}. */
-  double[][] rings(Sample what, int degree) {
+  /** Legendre functions by ring, in the order of {@link Legendre}. */
+  double[][] rings(int degree) {
     Legendre legendre = new Legendre(degree);
-    double[] values = new double[Legendre.size(degree)];
-    double[][] functions = new double[rings()][values.length];
+    double[][] functions = new double[rings()][Legendre.size(degree)];
     for (int ring = 0; ring < functions.length; ring++) {
-      legendre.values(rule.cos(ring), rule.sin(ring), values);
-      switch (what) {
-        case VALUE -> System.arraycopy(values, 0, functions[ring], 0, values.length);
-        case THETA -> legendre.thetaDerivatives(values, functions[ring]);
-        case AZIMUTH -> legendre.timesOrderOverSine(values, functions[ring]);
-      }
+      legendre.values(rule.cos(ring), rule.sin(ring), functions[ring]);
     }
     return functions;
   }
 
   /** Values of all harmonics up to a degree: {@code [point][component]}, orthonormal. */
   double[][] values(int degree) {
-    double[][] functions = rings(Sample.VALUE, degree);
+    double[][] functions = rings(degree);
     double[][] values = new double[size()][(degree + 1) * (degree + 1)];
     for (int point = 0; point < values.length; point++) {
       int turn = point % azimuths;

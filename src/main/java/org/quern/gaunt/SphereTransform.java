@@ -4,7 +4,6 @@ import static org.quern.gaunt.SampleKernels.LANES;
 
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
-import org.quern.gaunt.SphereGrid.Sample;
 import org.quern.tensor.DType;
 
 /**
@@ -21,14 +20,12 @@ final class SphereTransform {
   private final int degree;
   private final int rings;
   private final int azimuths;
+  private final int orders;
 
   /** The component at each place of the order by order layout, and where an order begins. */
   private final int[] components;
 
   private final int[] starts;
-
-  /** By amplitude: the order of coefficients it reads. */
-  private final int[] sources;
 
   /** By amplitude: from coefficients to rings, and its transpose. */
   private final TileTable[] legendre;
@@ -41,16 +38,10 @@ final class SphereTransform {
    * A transform.
    *
    * @param scales factor of each degree
-   * @param what which functions to sample
    * @param weighted whether samples are multiplied by the weights of the points
    */
   SphereTransform(
-      Arena arena,
-      SampleKernels kernels,
-      SphereGrid grid,
-      double[] scales,
-      Sample what,
-      boolean weighted) {
+      Arena arena, SampleKernels kernels, SphereGrid grid, double[] scales, boolean weighted) {
     this.kernels = kernels;
     this.row = (long) LANES * kernels.type().bytes();
     this.degree = scales.length - 1;
@@ -58,11 +49,11 @@ final class SphereTransform {
     this.azimuths = grid.azimuths();
     components = new int[(degree + 1) * (degree + 1)];
     starts = new int[2 * degree + 2];
-    sources = new int[2 * degree + 1];
-    double[][] functions = grid.rings(what, degree);
-    legendre = new TileTable[sources.length];
-    legendreTransposed = new TileTable[sources.length];
-    double[][] wave = new double[azimuths][sources.length];
+    orders = 2 * degree + 1;
+    double[][] functions = grid.rings(degree);
+    legendre = new TileTable[orders];
+    legendreTransposed = new TileTable[orders];
+    double[][] wave = new double[azimuths][orders];
     int place = 0;
     for (int m = -degree; m <= degree; m++) {
       int slot = m + degree;
@@ -70,12 +61,9 @@ final class SphereTransform {
       for (int l = Math.abs(m); l <= degree; l++) {
         components[place++] = l * l + l + m;
       }
-      // Of the derivative by the azimuth, cosines come from sines and sines from cosines.
-      sources[slot] = what == Sample.AZIMUTH ? degree - m : slot;
-      double sign = what == Sample.AZIMUTH ? Math.signum(m) : 1;
       double[][] table = new double[rings][degree - Math.abs(m) + 1];
       for (int ring = 0; ring < rings; ring++) {
-        double factor = sign * (m == 0 ? 1 : Math.sqrt(2));
+        double factor = m == 0 ? 1 : Math.sqrt(2);
         factor *= weighted ? grid.weight(ring * azimuths) : 1;
         for (int l = Math.abs(m); l <= degree; l++) {
           double value = functions[ring][Legendre.index(l, Math.abs(m))];
@@ -88,7 +76,7 @@ final class SphereTransform {
         wave[turn][slot] = m < 0 ? grid.sine(-m, turn) : grid.cosine(m, turn);
       }
     }
-    starts[sources.length] = place;
+    starts[orders] = place;
     waves = TileTable.of(arena, kernels.type(), wave);
     wavesTransposed = TileTable.of(arena, kernels.type(), TileTable.transposed(wave));
   }
@@ -100,7 +88,7 @@ final class SphereTransform {
 
   /** Rows of scratch memory. */
   int scratchRows() {
-    return components.length + rings * sources.length;
+    return components.length + rings * orders;
   }
 
   /**
@@ -122,18 +110,18 @@ final class SphereTransform {
       long scratchRow) {
     kernels.collect(components, type, x, xAt, xStep, scratch, scratchRow);
     long amplitudes = (scratchRow + components.length) * row;
-    for (int slot = 0; slot < sources.length; slot++) {
+    for (int slot = 0; slot < orders; slot++) {
       kernels.mix(
           legendre[slot].memory(),
           0,
           rings,
           legendre[slot].columns(),
           scratch,
-          (scratchRow + starts[sources[slot]]) * row,
+          (scratchRow + starts[slot]) * row,
           row,
           scratch,
           amplitudes + slot * row,
-          sources.length * row,
+          orders * row,
           false);
     }
     for (int ring = 0; ring < rings; ring++) {
@@ -141,9 +129,9 @@ final class SphereTransform {
           waves.memory(),
           0,
           azimuths,
-          sources.length,
+          orders,
           scratch,
-          amplitudes + (long) ring * sources.length * row,
+          amplitudes + (long) ring * orders * row,
           row,
           samples,
           (samplesRow + (long) ring * azimuths) * row,
@@ -167,17 +155,17 @@ final class SphereTransform {
       kernels.mix(
           wavesTransposed.memory(),
           0,
-          sources.length,
+          orders,
           azimuths,
           samples,
           (samplesRow + (long) ring * azimuths) * row,
           row,
           scratch,
-          amplitudes + (long) ring * sources.length * row,
+          amplitudes + (long) ring * orders * row,
           row,
           false);
     }
-    for (int slot = 0; slot < sources.length; slot++) {
+    for (int slot = 0; slot < orders; slot++) {
       kernels.mix(
           legendreTransposed[slot].memory(),
           0,
@@ -185,9 +173,9 @@ final class SphereTransform {
           rings,
           scratch,
           amplitudes + slot * row,
-          sources.length * row,
+          orders * row,
           scratch,
-          (scratchRow + starts[sources[slot]]) * row,
+          (scratchRow + starts[slot]) * row,
           row,
           false);
     }

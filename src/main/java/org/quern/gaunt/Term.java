@@ -62,4 +62,25 @@ record Term(int factor, int first, int second, int third) {
     }
     return terms;
   }
+
+  /**
+   * The terms where one of the series is differentiated by the azimuth. The amplitudes of that role
+   * are to be m times those of the series: a(m) becomes m b(m), and b(m) becomes -m a(m).
+   */
+  static List<Term> differentiated(List<Term> terms, int role) {
+    List<Term> differentiated = new ArrayList<>();
+    for (Term term : terms) {
+      int slot = term.slot(role);
+      if (slot > 0) {
+        boolean cosine = slot % 2 == 1;
+        int factor = cosine ? term.factor : -term.factor;
+        int other = cosine ? slot + 1 : slot - 1;
+        differentiated.add(
+            role == 0
+                ? new Term(factor, other, term.second, term.third)
+                : new Term(factor, term.first, other, term.third));
+      }
+    }
+    return differentiated;
+  }
 }

@@ -231,11 +231,16 @@ final class VectorHybridWriter {
               long offset = place.offset + slot(m, sines[s]) * width;
               int upper = sums[0][s];
               int lower = sums[0][s];
+              if (rows == 1 && plan.mirrored(role)) {
+                lower = code.zero();
+                code.subtract(lower, lower, upper);
+              }
               if (rows > 1) {
                 upper = code.local();
                 lower = code.local();
                 code.add(upper, sums[0][s], sums[1][s]);
-                code.subtract(lower, sums[0][s], sums[1][s]);
+                int even = plan.mirrored(role) ? 1 : 0;
+                code.subtract(lower, sums[even][s], sums[1 - even][s]);
               }
               code.store(upper, GRID, place.base, offset);
               code.store(lower, GRID, place.base, offset + nodeBytes(role));
@@ -423,10 +428,10 @@ final class VectorHybridWriter {
               for (int parity = 0; parity < 2; parity++) {
                 if (step == 2 ? from % 2 == parity : count > 1 || parity == 0) {
                   combined[parity][s] = code.local();
-                  if (parity == 0) {
-                    code.add(combined[0][s], upper, lower);
+                  if ((parity == 1) == plan.mirrored(role)) {
+                    code.add(combined[parity][s], upper, lower);
                   } else {
-                    code.subtract(combined[1][s], upper, lower);
+                    code.subtract(combined[parity][s], upper, lower);
                   }
                 }
               }
@@ -482,19 +487,23 @@ final class VectorHybridWriter {
     return (slot + 1) / 2;
   }
 
+  /** Whether an order of the projected operand is worked on at the nodes of a segment. */
+  private boolean has(Segment segment, int order) {
+    // The equator, which is a segment of its own, leaves out orders in between.
+    return order < segment.orders && (segment.from >= plan.equator || needs(order, segment.from));
+  }
+
   /** Terms at a node of a segment, by order of the amplitudes of a role. */
   private Map<Integer, List<Term>> terms(int role, Segment segment) {
     Map<Integer, List<Term>> terms = new TreeMap<>();
-    if (role != HybridPlan.PROJECTED) {
-      // Also what no term reaches is read later, and must be zero.
-      for (int m = 0; m <= plan.form.degree(role); m++) {
+    // Also what no term reaches is read later, and must be zero.
+    for (int m = 0; m <= plan.form.degree(role); m++) {
+      if (role != HybridPlan.PROJECTED || has(segment, m)) {
         terms.put(m, new ArrayList<>());
       }
     }
     for (Term term : plan.terms()) {
-      int k = order(term.third());
-      // The equator, which is a segment of its own, leaves out orders in between.
-      if (k < segment.orders && (segment.from >= plan.equator || needs(k, segment.from))) {
+      if (has(segment, order(term.third()))) {
         terms.computeIfAbsent(order(term.slot(role)), o -> new ArrayList<>()).add(term);
       }
     }
@@ -663,17 +672,17 @@ final class VectorHybridWriter {
   }
 
   private void sums(VectorCode code, int role, int[] at, Sums sums, int[][] loaded) {
-    // For every slot the sums of terms with the factors 1, -1 and 2.
+    // For every slot the sums of terms with the factors 1, -1, 2 and -2.
     TreeMap<Integer, int[]> totals = new TreeMap<>();
     for (Term term : sums.terms) {
       int x = amplitude(code, first(role), at, term, loaded);
       int y = amplitude(code, second(role), at, term, loaded);
-      int[] total = totals.computeIfAbsent(term.slot(role), s -> new int[3]);
-      int kind = term.factor() == 1 ? 0 : term.factor() == -1 ? 1 : 2;
+      int[] total = totals.computeIfAbsent(term.slot(role), s -> new int[4]);
+      int kind = 2 * Math.abs(term.factor()) - (term.factor() > 0 ? 2 : 1);
       total[kind] = accumulate(code, total[kind], total[kind] == 0, x, y);
     }
     for (int slot : sums.slots()) {
-      int[] total = totals.getOrDefault(slot, new int[3]);
+      int[] total = totals.getOrDefault(slot, new int[4]);
       int value = total[0] != 0 ? total[0] : code.zero();
       if (total[1] != 0) {
         code.subtract(value, value, total[1]);
@@ -681,6 +690,10 @@ final class VectorHybridWriter {
       if (total[2] != 0) {
         code.add(total[2], total[2], total[2]);
         code.add(value, value, total[2]);
+      }
+      if (total[3] != 0) {
+        code.add(total[3], total[3], total[3]);
+        code.subtract(value, value, total[3]);
       }
       code.store(value, GRID, at[role], slot * width);
     }

@@ -2,6 +2,7 @@ package org.quern.gaunt;
 
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.lang.invoke.MethodHandles;
 import java.nio.ByteOrder;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.VectorSpecies;
@@ -10,9 +11,12 @@ import org.quern.runtime.vector.VectorLanes;
 import org.quern.tensor.DType;
 
 /**
- * The primitives on the Vector API in binary32. The channels of a tile lie in the lanes; the zonal
- * filters have the points of the sphere there. Accumulators are locals and methods short, because
- * only so the compiler keeps them in registers.
+ * The primitives on the Vector API. The channels of a tile lie in the lanes; the zonal filters have
+ * the points of the sphere there. Accumulators are locals and methods short, because only so the
+ * compiler keeps them in registers.
+ *
+ * <p>The text is that for F32; the class for F64 is its {@link VectorTwin}. So no method has a
+ * local of type float, and no number of bytes is a constant of the text.
  */
 final class VectorSampleKernels implements SampleKernels {
   private static final VectorSpecies<Float> S =
@@ -23,16 +27,18 @@ final class VectorSampleKernels implements SampleKernels {
   private static final ValueLayout.OfFloat FLOAT = ValueLayout.JAVA_FLOAT_UNALIGNED.withOrder(LE);
   private static final ValueLayout.OfInt INT = ValueLayout.JAVA_INT_UNALIGNED.withOrder(LE);
 
-  /** Bytes of a vector and of a row of a tile. */
-  private static final int VECTOR = S.length() * Float.BYTES;
+  /** Bytes of an element, of a vector, and of a row of a tile. */
+  private static final int SIZE = (int) FLOAT.byteSize();
 
-  private static final int ROW = LANES * Float.BYTES;
+  private static final int VECTOR = S.length() * SIZE;
+
+  private static final int ROW = LANES * SIZE;
 
   /** Bytes between the columns of a packed matrix. */
-  private static final int TABLE_STEP = BLOCK * Float.BYTES;
+  private static final int TABLE_STEP = BLOCK * SIZE;
 
   /** Bytes of the points of one call, and of a node's samples there. */
-  private static final int POINT_BYTES = POINTS * Float.BYTES;
+  private static final int POINT_BYTES = POINTS * SIZE;
 
   private static final int NODE_BYTES = POINTS * ROW;
 
@@ -45,6 +51,17 @@ final class VectorSampleKernels implements SampleKernels {
     for (int l = 0; l < STEPS.length; l++) {
       STEPS[l] = (float) SampleKernels.step(l);
     }
+  }
+
+  /** Makes the class for F64 when it is first asked for. */
+  private static final class Doubles {
+    static final SampleKernels KERNELS =
+        (SampleKernels) VectorTwin.of(MethodHandles.lookup(), VectorSampleKernels.class);
+  }
+
+  /** The kernels for F32 or F64. */
+  static SampleKernels of(DType type) {
+    return type == DType.F64 ? Doubles.KERNELS : new VectorSampleKernels();
   }
 
   @Override
@@ -65,7 +82,7 @@ final class VectorSampleKernels implements SampleKernels {
   }
 
   private static long elements(MemorySegment memory, long from, long count) {
-    return NativeViews.at(memory, from * Float.BYTES, count * Float.BYTES);
+    return NativeViews.at(memory, from * SIZE, count * SIZE);
   }
 
   @Override
@@ -100,12 +117,12 @@ final class VectorSampleKernels implements SampleKernels {
       if (r <= rows - 4) {
         mixFour(table, t, columns, in, x, inStep, out, to, outStep, add);
         r += 4;
-        t += 4 * Float.BYTES;
+        t += 4 * SIZE;
         to += 4 * outStep;
       }
       for (; r < rows; r++) {
         mixOne(table, t, columns, in, x, inStep, out, to, add);
-        t += Float.BYTES;
+        t += SIZE;
         to += outStep;
       }
     }
@@ -146,14 +163,14 @@ final class VectorSampleKernels implements SampleKernels {
     for (int c = 0, count = Math.min(columns, MOST); c < count; c++) {
       FloatVector x = load(in, xAt + c * xStep);
       long t = tableAt + (long) c * TABLE_STEP;
-      a0 = x.fma(spread(table, t + 0), a0);
-      a1 = x.fma(spread(table, t + 4), a1);
-      a2 = x.fma(spread(table, t + 8), a2);
-      a3 = x.fma(spread(table, t + 12), a3);
-      a4 = x.fma(spread(table, t + 16), a4);
-      a5 = x.fma(spread(table, t + 20), a5);
-      a6 = x.fma(spread(table, t + 24), a6);
-      a7 = x.fma(spread(table, t + 28), a7);
+      a0 = x.fma(spread(table, t), a0);
+      a1 = x.fma(spread(table, t + SIZE), a1);
+      a2 = x.fma(spread(table, t + 2 * SIZE), a2);
+      a3 = x.fma(spread(table, t + 3 * SIZE), a3);
+      a4 = x.fma(spread(table, t + 4 * SIZE), a4);
+      a5 = x.fma(spread(table, t + 5 * SIZE), a5);
+      a6 = x.fma(spread(table, t + 6 * SIZE), a6);
+      a7 = x.fma(spread(table, t + 7 * SIZE), a7);
     }
     a0.intoMemorySegment(out, outAt + 0 * outStep, LE);
     a1.intoMemorySegment(out, outAt + 1 * outStep, LE);
@@ -192,10 +209,10 @@ final class VectorSampleKernels implements SampleKernels {
     for (int c = 0, count = Math.min(columns, MOST); c < count; c++) {
       FloatVector x = load(in, xAt + c * xStep);
       long t = tableAt + (long) c * TABLE_STEP;
-      a0 = x.fma(spread(table, t + 0), a0);
-      a1 = x.fma(spread(table, t + 4), a1);
-      a2 = x.fma(spread(table, t + 8), a2);
-      a3 = x.fma(spread(table, t + 12), a3);
+      a0 = x.fma(spread(table, t), a0);
+      a1 = x.fma(spread(table, t + SIZE), a1);
+      a2 = x.fma(spread(table, t + 2 * SIZE), a2);
+      a3 = x.fma(spread(table, t + 3 * SIZE), a3);
     }
     a0.intoMemorySegment(out, outAt + 0 * outStep, LE);
     a1.intoMemorySegment(out, outAt + 1 * outStep, LE);
@@ -259,9 +276,9 @@ final class VectorSampleKernels implements SampleKernels {
         long t = tableFrom + (long) c * TABLE_STEP;
         long at = to + (long) c * ROW + lane;
         FloatVector sum = x0.mul(spread(table, t));
-        sum = x1.fma(spread(table, t + 4), sum);
-        sum = x2.fma(spread(table, t + 8), sum);
-        sum = x3.fma(spread(table, t + 12), sum);
+        sum = x1.fma(spread(table, t + SIZE), sum);
+        sum = x2.fma(spread(table, t + 2 * SIZE), sum);
+        sum = x3.fma(spread(table, t + 3 * SIZE), sum);
         if (add) {
           sum = sum.add(load(out, at));
         }
@@ -357,33 +374,6 @@ final class VectorSampleKernels implements SampleKernels {
     for (int i = 0; i < steps; i++) {
       long at = (long) i * VECTOR;
       load(a, aAt + at).mul(load(b, bAt + at)).intoMemorySegment(out, outAt + at, LE);
-    }
-  }
-
-  @Override
-  public void bracket(
-      int rows,
-      MemorySegment firstIn,
-      long firstRow,
-      MemorySegment secondIn,
-      long secondRow,
-      MemorySegment outIn,
-      long outRow) {
-    MemorySegment first = NativeViews.base(firstIn);
-    MemorySegment second = NativeViews.base(secondIn);
-    MemorySegment out = NativeViews.base(outIn);
-    long a = rows(firstIn, firstRow, 2L * rows);
-    long c = rows(secondIn, secondRow, 2L * rows);
-    long outAt = rows(outIn, outRow, rows);
-    long half = (long) rows * ROW;
-    int steps = Math.min(rows, MOST) * (LANES / S.length());
-    for (int i = 0; i < steps; i++) {
-      long at = (long) i * VECTOR;
-      FloatVector crossed = load(first, a + half + at).mul(load(second, c + at));
-      load(first, a + at)
-          .mul(load(second, c + half + at))
-          .sub(crossed)
-          .intoMemorySegment(out, outAt + at, LE);
     }
   }
 
@@ -532,8 +522,8 @@ final class VectorSampleKernels implements SampleKernels {
     long out = elements(outIn, outAt, (long) edges * POINTS);
     for (int i = 0, count = Math.min(edges, MOST); i < count; i++) {
       long edge = index.get(INT, indexFrom + (long) i * Integer.BYTES);
-      long direction = directions + edge * (4 * Float.BYTES);
-      long coefficient = coefficients + edge * (degree + 1) * Float.BYTES;
+      long direction = directions + edge * (4 * SIZE);
+      long coefficient = coefficients + edge * (degree + 1) * SIZE;
       for (int lane = 0; lane < POINT_BYTES; lane += VECTOR) {
         zonalOf(
             directionsIn,
@@ -563,10 +553,10 @@ final class VectorSampleKernels implements SampleKernels {
     MemorySegment coefficients = NativeViews.base(coefficientsIn);
     FloatVector cos = cosine(directionsIn, direction, pointsIn, points);
     FloatVector next = FloatVector.zero(S);
-    FloatVector sum = spread(coefficients, coefficient + (long) degree * Float.BYTES);
+    FloatVector sum = spread(coefficients, coefficient + (long) degree * SIZE);
     for (int l = degree - 1; l >= 0; l--) {
       FloatVector held = sum;
-      FloatVector term = spread(coefficients, coefficient + (long) l * Float.BYTES);
+      FloatVector term = spread(coefficients, coefficient + (long) l * SIZE);
       sum = held.fma(cos, next.fma(FloatVector.broadcast(S, -STEPS[l + 1]), term));
       next = held;
     }
@@ -578,8 +568,8 @@ final class VectorSampleKernels implements SampleKernels {
     MemorySegment directions = NativeViews.base(directionsIn);
     MemorySegment at = NativeViews.base(pointsIn);
     FloatVector cos = load(at, points).mul(spread(directions, direction));
-    cos = load(at, points + POINT_BYTES).fma(spread(directions, direction + 4), cos);
-    return load(at, points + 2 * POINT_BYTES).fma(spread(directions, direction + 8), cos);
+    cos = load(at, points + POINT_BYTES).fma(spread(directions, direction + SIZE), cos);
+    return load(at, points + 2 * POINT_BYTES).fma(spread(directions, direction + 2 * SIZE), cos);
   }
 
   @Override
@@ -611,7 +601,7 @@ final class VectorSampleKernels implements SampleKernels {
       FloatVector turn = before;
       for (int l = 0; l <= degree; l++) {
         add(gradient, gradientAt + l, weight.mul(legendre));
-        turn = slope.fma(spread(coefficients, coefficient + (long) l * Float.BYTES), turn);
+        turn = slope.fma(spread(coefficients, coefficient + (long) l * SIZE), turn);
         FloatVector step = FloatVector.broadcast(S, -STEPS[l]);
         FloatVector nextSlope = cos.fma(slope, slopeBefore.fma(step, legendre));
         FloatVector next = cos.fma(legendre, before.mul(step));
@@ -663,7 +653,7 @@ final class VectorSampleKernels implements SampleKernels {
         FloatVector slope = before;
         FloatVector sum = before;
         for (int l = 0; l <= degree; l++) {
-          long skipped = (long) l * Float.BYTES;
+          long skipped = (long) l * SIZE;
           sum = legendre.fma(spread(changes, change + skipped), sum);
           sum = slope.mul(turn).fma(spread(coefficients, coefficient + skipped), sum);
           FloatVector step = FloatVector.broadcast(S, -STEPS[l]);
@@ -719,7 +709,7 @@ final class VectorSampleKernels implements SampleKernels {
       FloatVector first = before;
       FloatVector second = before;
       for (int l = 0; l <= degree; l++) {
-        long skipped = (long) l * Float.BYTES;
+        long skipped = (long) l * SIZE;
         FloatVector c = spread(coefficients, coefficient + skipped);
         add(gradient, gradientAt + l, change.fma(legendre, weightTurn.mul(slope)));
         first = slope.fma(c, first);
@@ -777,7 +767,7 @@ final class VectorSampleKernels implements SampleKernels {
       for (int s = 0; s < POINTS; s += BLOCK) {
         long samples = xFrom + (long) s * ROW + lane;
         long sums = outFrom + (long) s * ROW + lane;
-        long factors = filterFrom + (long) s * Float.BYTES;
+        long factors = filterFrom + (long) s * SIZE;
         if (scaleStep != 0) {
           gatherScaled(
               edges,
@@ -827,13 +817,13 @@ final class VectorSampleKernels implements SampleKernels {
       long from = xAt + nodes.get(INT, nodesAt + (long) i * Integer.BYTES) * (long) NODE_BYTES;
       long f = filterAt + (long) i * POINT_BYTES;
       a0 = load(x, from).fma(spread(filter, f), a0);
-      a1 = load(x, from + ROW).fma(spread(filter, f + 4), a1);
-      a2 = load(x, from + 2 * ROW).fma(spread(filter, f + 8), a2);
-      a3 = load(x, from + 3 * ROW).fma(spread(filter, f + 12), a3);
-      a4 = load(x, from + 4 * ROW).fma(spread(filter, f + 16), a4);
-      a5 = load(x, from + 5 * ROW).fma(spread(filter, f + 20), a5);
-      a6 = load(x, from + 6 * ROW).fma(spread(filter, f + 24), a6);
-      a7 = load(x, from + 7 * ROW).fma(spread(filter, f + 28), a7);
+      a1 = load(x, from + ROW).fma(spread(filter, f + SIZE), a1);
+      a2 = load(x, from + 2 * ROW).fma(spread(filter, f + 2 * SIZE), a2);
+      a3 = load(x, from + 3 * ROW).fma(spread(filter, f + 3 * SIZE), a3);
+      a4 = load(x, from + 4 * ROW).fma(spread(filter, f + 4 * SIZE), a4);
+      a5 = load(x, from + 5 * ROW).fma(spread(filter, f + 5 * SIZE), a5);
+      a6 = load(x, from + 6 * ROW).fma(spread(filter, f + 6 * SIZE), a6);
+      a7 = load(x, from + 7 * ROW).fma(spread(filter, f + 7 * SIZE), a7);
     }
     a0.intoMemorySegment(out, outAt, LE);
     a1.intoMemorySegment(out, outAt + ROW, LE);
@@ -880,13 +870,13 @@ final class VectorSampleKernels implements SampleKernels {
       long edge = index.get(INT, indexAt + (long) i * Integer.BYTES);
       FloatVector scale = load(scales, scaleAt + edge * scaleStep);
       a0 = load(x, from).fma(scale.mul(spread(filter, f)), a0);
-      a1 = load(x, from + ROW).fma(scale.mul(spread(filter, f + 4)), a1);
-      a2 = load(x, from + 2 * ROW).fma(scale.mul(spread(filter, f + 8)), a2);
-      a3 = load(x, from + 3 * ROW).fma(scale.mul(spread(filter, f + 12)), a3);
-      a4 = load(x, from + 4 * ROW).fma(scale.mul(spread(filter, f + 16)), a4);
-      a5 = load(x, from + 5 * ROW).fma(scale.mul(spread(filter, f + 20)), a5);
-      a6 = load(x, from + 6 * ROW).fma(scale.mul(spread(filter, f + 24)), a6);
-      a7 = load(x, from + 7 * ROW).fma(scale.mul(spread(filter, f + 28)), a7);
+      a1 = load(x, from + ROW).fma(scale.mul(spread(filter, f + SIZE)), a1);
+      a2 = load(x, from + 2 * ROW).fma(scale.mul(spread(filter, f + 2 * SIZE)), a2);
+      a3 = load(x, from + 3 * ROW).fma(scale.mul(spread(filter, f + 3 * SIZE)), a3);
+      a4 = load(x, from + 4 * ROW).fma(scale.mul(spread(filter, f + 4 * SIZE)), a4);
+      a5 = load(x, from + 5 * ROW).fma(scale.mul(spread(filter, f + 5 * SIZE)), a5);
+      a6 = load(x, from + 6 * ROW).fma(scale.mul(spread(filter, f + 6 * SIZE)), a6);
+      a7 = load(x, from + 7 * ROW).fma(scale.mul(spread(filter, f + 7 * SIZE)), a7);
     }
     a0.intoMemorySegment(out, outAt, LE);
     a1.intoMemorySegment(out, outAt + ROW, LE);
@@ -935,12 +925,12 @@ final class VectorSampleKernels implements SampleKernels {
               gFrom + (long) s * ROW + lane,
               step * ROW,
               filterIn,
-              filterFrom + (long) s * Float.BYTES,
+              filterFrom + (long) s * SIZE,
               scaleIn,
               scaleFrom,
               scaleStep,
               qIn,
-              qFrom + (long) s * Float.BYTES,
+              qFrom + (long) s * SIZE,
               gsIn,
               gsFrom,
               gsStep);
@@ -955,7 +945,7 @@ final class VectorSampleKernels implements SampleKernels {
               gFrom + (long) s * ROW + lane,
               step * ROW,
               qIn,
-              qFrom + (long) s * Float.BYTES);
+              qFrom + (long) s * SIZE);
         }
       }
     }
@@ -993,7 +983,7 @@ final class VectorSampleKernels implements SampleKernels {
       a7 = load(x, from + 7 * ROW).fma(load(g, to + 7 * ROW), a7);
     }
     addFour(qIn, qAt, a0, a1, a2, a3);
-    addFour(qIn, qAt + 16, a4, a5, a6, a7);
+    addFour(qIn, qAt + 4 * SIZE, a4, a5, a6, a7);
   }
 
   private static void contractScaled(
@@ -1030,16 +1020,16 @@ final class VectorSampleKernels implements SampleKernels {
       FloatVector odd = FloatVector.zero(S);
       FloatVector p0 = load(x, from).mul(load(g, to));
       a0 = p0.fma(scale, a0);
-      even = p0.fma(spread(filter, filterAt + 0), even);
+      even = p0.fma(spread(filter, filterAt), even);
       FloatVector p1 = load(x, from + ROW).mul(load(g, to + ROW));
       a1 = p1.fma(scale, a1);
-      odd = p1.fma(spread(filter, filterAt + 4), odd);
+      odd = p1.fma(spread(filter, filterAt + SIZE), odd);
       FloatVector p2 = load(x, from + 2 * ROW).mul(load(g, to + 2 * ROW));
       a2 = p2.fma(scale, a2);
-      even = p2.fma(spread(filter, filterAt + 8), even);
+      even = p2.fma(spread(filter, filterAt + 2 * SIZE), even);
       FloatVector p3 = load(x, from + 3 * ROW).mul(load(g, to + 3 * ROW));
       a3 = p3.fma(scale, a3);
-      odd = p3.fma(spread(filter, filterAt + 12), odd);
+      odd = p3.fma(spread(filter, filterAt + 3 * SIZE), odd);
       even.add(odd).intoMemorySegment(gs, gsAt + block * gsStep, LE);
     }
     addFour(qIn, qAt, a0, a1, a2, a3);
@@ -1050,9 +1040,9 @@ final class VectorSampleKernels implements SampleKernels {
       MemorySegment qIn, long at, FloatVector a, FloatVector b, FloatVector c, FloatVector d) {
     MemorySegment q = NativeViews.base(qIn);
     q.set(FLOAT, at, q.get(FLOAT, at) + VectorLanes.sum(a));
-    q.set(FLOAT, at + 4, q.get(FLOAT, at + 4) + VectorLanes.sum(b));
-    q.set(FLOAT, at + 8, q.get(FLOAT, at + 8) + VectorLanes.sum(c));
-    q.set(FLOAT, at + 12, q.get(FLOAT, at + 12) + VectorLanes.sum(d));
+    q.set(FLOAT, at + SIZE, q.get(FLOAT, at + SIZE) + VectorLanes.sum(b));
+    q.set(FLOAT, at + 2 * SIZE, q.get(FLOAT, at + 2 * SIZE) + VectorLanes.sum(c));
+    q.set(FLOAT, at + 3 * SIZE, q.get(FLOAT, at + 3 * SIZE) + VectorLanes.sum(d));
   }
 
   @Override

@@ -29,8 +29,11 @@ import org.quern.tensor.Tensor;
 final class CalibrationFiles implements Closeable {
   private static final String WEIGHT = ".weight";
   private static final String MODEL = "model.";
-  private static final String SCALER_ROW = ".scaler_row";
+  static final String SCALER_ROW = ".scaler_row";
   private static final String COLUMN_NORM = ".column_norm";
+
+  /** Behind a module, the key of its regional gradients. */
+  static final String REGIONAL = ".grad_regional";
 
   /** The block's number and the module within it. */
   private static final Pattern IN_BLOCK = Pattern.compile("(?:^|\\.)(\\d+)\\.(.+)$");
@@ -77,14 +80,20 @@ final class CalibrationFiles implements Closeable {
    * The gradient statistic of a layer.
    *
    * @param shape the weights' shape as stored, which the statistic must have
+   * @param method decides whether the gradients are those of the loss or of the blocks
    */
-  Source gradients(String weights, long[] shape, GradientNorm norm) throws IOException {
+  Source gradients(String weights, long[] shape, Method method, GradientNorm norm)
+      throws IOException {
     Set<String> keys = new LinkedHashSet<>();
-    keys.add(weights);
-    modules(weights).forEach(module -> keys.add(module + "." + norm.key()));
-    Matcher inBlock = IN_BLOCK.matcher(module(weights));
-    if (inBlock.find()) {
-      keys.add(inBlock.group(2) + "_layer_" + inBlock.group(1));
+    if (method == Method.WANDA_PLUS_PLUS) {
+      modules(weights).forEach(module -> keys.add(module + REGIONAL));
+    } else {
+      keys.add(weights);
+      modules(weights).forEach(module -> keys.add(module + "." + norm.key()));
+      Matcher inBlock = IN_BLOCK.matcher(module(weights));
+      if (inBlock.find()) {
+        keys.add(inBlock.group(2) + "_layer_" + inBlock.group(1));
+      }
     }
     Source source = find("gradients", weights, gradients, keys);
     if (!Arrays.equals(source.entry.shape(), shape)) {

@@ -57,6 +57,10 @@ public final class CheckpointPruner {
   private final @Nullable Path activations;
   private final LayerSelection selection;
   private final @Nullable Path ratios;
+  private final @Nullable OwlRatios owl;
+  private final double gradientScale;
+  private final double exponent;
+  private final boolean preserveMask;
   private final Layout layout;
   private final boolean overwrite;
   private final Progress progress;
@@ -72,6 +76,10 @@ public final class CheckpointPruner {
     activations = builder.activations;
     selection = new LayerSelection(builder.include, builder.exclude);
     ratios = builder.ratios;
+    owl = builder.owl;
+    gradientScale = builder.gradientScale;
+    exponent = builder.exponent;
+    preserveMask = builder.preserveMask;
     layout = builder.layout;
     overwrite = builder.overwrite;
     progress = builder.progress;
@@ -117,7 +125,7 @@ public final class CheckpointPruner {
         CalibrationFiles statistics =
             CalibrationFiles.open(
                 method.usesGradients() ? gradients : List.of(),
-                method.usesActivations() && activations != null
+                (method.usesActivations() || owl != null) && activations != null
                     ? List.of(activations)
                     : List.of())) {
       List<LayerPlan> layers = new ArrayList<>();
@@ -164,23 +172,28 @@ public final class CheckpointPruner {
       List<PruneReport.Untouched> untouched)
       throws IOException {
     selection.requireMatches(checkpoint.names());
-    LayerRatios ownRatios = ratios == null ? LayerRatios.NONE : LayerRatios.read(ratios);
+    List<Candidate> candidates = new ArrayList<>();
     for (SafetensorsFile shard : checkpoint.shards()) {
       for (List<SafetensorsEntry> tied : tied(shard.entries())) {
-        SafetensorsEntry first = tied.getFirst();
-        String reason = reasonToLeave(tied);
-        if (reason == null) {
-          LayerPlan layer = plan(shard, first, statistics, ownRatios);
-          layers.add(layer);
-          stream.prune(layer);
-          reason = "the same bytes as " + first.name() + ", pruned with it";
-          tied = tied.subList(1, tied.size());
-        } else {
-          stream.copy(shard, first);
-        }
-        for (SafetensorsEntry entry : tied) {
-          untouched.add(new PruneReport.Untouched(entry.name(), reason));
-        }
+        candidates.add(new Candidate(shard, tied, reasonToLeave(tied)));
+      }
+    }
+    LayerRatios ownRatios = ownRatios(candidates, statistics);
+    for (Candidate candidate : candidates) {
+      List<SafetensorsEntry> tied = candidate.tied;
+      String reason = candidate.reasonToLeave;
+      SafetensorsEntry first = tied.getFirst();
+      if (reason == null) {
+        LayerPlan layer = plan(candidate.shard, first, statistics, ownRatios);
+        layers.add(layer);
+        stream.prune(layer);
+        reason = "the same bytes as " + first.name() + ", pruned with it";
+        tied = tied.subList(1, tied.size());
+      } else {
+        stream.copy(candidate.shard, first);
+      }
+      for (SafetensorsEntry entry : tied) {
+        untouched.add(new PruneReport.Untouched(entry.name(), reason));
       }
     }
     ownRatios.requireMatches(
@@ -191,6 +204,40 @@ public final class CheckpointPruner {
               + ": expected a tensor to prune, found none; by default these are matrices NAME.weight in numbered blocks,"
               + " others must be included by name");
     }
+  }
+
+  /** Tensors of the same bytes, and why they are left alone, or null. */
+  private record Candidate(
+      SafetensorsFile shard, List<SafetensorsEntry> tied, @Nullable String reasonToLeave) {}
+
+  private LayerRatios ownRatios(List<Candidate> candidates, CalibrationFiles statistics)
+      throws IOException {
+    if (owl == null) {
+      return ratios == null ? LayerRatios.NONE : LayerRatios.read(ratios);
+    }
+    if (ratios != null) {
+      throw new IllegalArgumentException(
+          "owl: expected no table of ratios beside it, got " + ratios);
+    }
+    double ratio =
+        switch (pattern) {
+          case Pattern.Unstructured u -> u.ratio();
+          case Pattern.Cumulative c -> c.ratio();
+          case Pattern.NM nm ->
+              throw new IllegalArgumentException(
+                  "owl: expected a pattern by ratio, of which every block has its own, got " + nm);
+        };
+    List<OwlPass.Matrix> matrices = new ArrayList<>();
+    for (Candidate candidate : candidates) {
+      if (candidate.reasonToLeave == null) {
+        SafetensorsEntry entry = candidate.tied.getFirst();
+        long columns = entry.shape()[layout == Layout.IN_OUT ? 0 : 1];
+        matrices.add(
+            new OwlPass.Matrix(
+                candidate.shard, entry, statistics.activations(entry.name(), columns)));
+      }
+    }
+    return new OwlPass(owl, layout, tier, threads, progress).find(matrices, ratio);
   }
 
   /** Tensors of the same bytes together, in the order of the file. */
@@ -235,7 +282,7 @@ public final class CheckpointPruner {
     CalibrationFiles.Source activation =
         method.usesActivations() ? statistics.activations(name, columns) : null;
     CalibrationFiles.Source gradient =
-        method.usesGradients() ? statistics.gradients(name, shape, norm) : null;
+        method.usesGradients() ? statistics.gradients(name, shape, method, norm) : null;
     Method used = method;
     if (gradient != null && CalibrationFiles.isZero(gradient)) {
       used = Pruner.withoutGradients(gradient.toString(), method);
@@ -243,8 +290,15 @@ public final class CheckpointPruner {
     }
     Pattern usedPattern = ownRatios.of(name, pattern);
     Pruner.Builder pruner =
-        Pruner.builder().method(used).compat(compat).tier(tier).pattern(usedPattern);
-    boolean whole = transposed || LayerPlan.needsWholeMatrix(usedPattern);
+        Pruner.builder()
+            .method(used)
+            .compat(compat)
+            .gradientScale(gradientScale)
+            .exponent(exponent)
+            .preserveMask(preserveMask)
+            .tier(tier)
+            .pattern(usedPattern);
+    boolean whole = transposed || LayerPlan.needsWholeMatrix(used, usedPattern);
     LayerPlan layer =
         new LayerPlan(
             shard,
@@ -271,6 +325,10 @@ public final class CheckpointPruner {
     private final List<java.util.regex.Pattern> include = new ArrayList<>();
     private final List<java.util.regex.Pattern> exclude = new ArrayList<>();
     private @Nullable Path ratios;
+    private @Nullable OwlRatios owl;
+    private double gradientScale = Pruner.DEFAULT_GRADIENT_SCALE;
+    private double exponent = Pruner.DEFAULT_EXPONENT;
+    private boolean preserveMask;
     private Layout layout = Layout.OUT_IN;
     private boolean overwrite;
     private Progress progress = Progress.NONE;
@@ -315,9 +373,11 @@ public final class CheckpointPruner {
 
     /**
      * Adds a safetensors file, index or directory with gradient statistics of the shape of the
-     * weights as stored. Keys for {@code model.layers.0.mlp.up_proj.weight}, the first that is
-     * there: the name itself; {@code model.layers.0.mlp.up_proj.grad_l1} (or {@code grad_l2}) with
-     * or without {@code model.}; {@code mlp.up_proj_layer_0}.
+     * weights as stored. {@link Method#WANDA_PLUS_PLUS} takes {@code
+     * model.layers.0.mlp.up_proj.grad_regional}, with or without {@code model.}; for the others the
+     * keys for {@code model.layers.0.mlp.up_proj.weight}, the first that is there: the name itself;
+     * {@code model.layers.0.mlp.up_proj.grad_l1} (or {@code grad_l2}) with or without {@code
+     * model.}; {@code mlp.up_proj_layer_0}.
      */
     public Builder gradients(Path file) {
       gradients.add(file);
@@ -371,6 +431,36 @@ public final class CheckpointPruner {
      */
     public Builder ratios(@Nullable Path file) {
       ratios = file;
+      return this;
+    }
+
+    /**
+     * Gives every numbered block a ratio of its own by its outliers, which a pass over all matrices
+     * finds before; needs {@link #activations}, whatever the method, and a pattern by ratio. Null,
+     * the default, for one ratio.
+     */
+    public Builder owl(@Nullable OwlRatios owl) {
+      this.owl = owl;
+      return this;
+    }
+
+    /** As {@link Pruner.Builder#gradientScale}. */
+    public Builder gradientScale(double alpha) {
+      Pruner.builder().gradientScale(alpha);
+      gradientScale = alpha;
+      return this;
+    }
+
+    /** As {@link Pruner.Builder#exponent}. */
+    public Builder exponent(double a) {
+      Pruner.builder().exponent(a);
+      exponent = a;
+      return this;
+    }
+
+    /** As {@link Pruner.Builder#preserveMask}; what was zero before is counted in the report. */
+    public Builder preserveMask(boolean preserve) {
+      preserveMask = preserve;
       return this;
     }
 

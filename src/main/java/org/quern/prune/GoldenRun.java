@@ -7,17 +7,21 @@ import org.quern.runtime.Tier;
 
 /**
  * What a recorded run did, read from its name: the method, then in any order the pattern ({@code
- * u0.5} or {@code 2of4}) and the gradient norm ({@code l1} or {@code l2}).
+ * u0.5} or {@code 2of4}), the gradient norm ({@code l1} or {@code l2}), and the exponent of the
+ * column norms ({@code a0.5}).
  *
  * @param method the score
  * @param norm the gradient statistic; null where the name has none
  * @param pattern what was selected
+ * @param exponent of the column norms, for {@link Method#RIA}
  */
-record GoldenRun(Method method, @Nullable GradientNorm norm, Pattern pattern) {
+record GoldenRun(Method method, @Nullable GradientNorm norm, Pattern pattern, double exponent) {
   private static final java.util.regex.Pattern PATTERN =
       java.util.regex.Pattern.compile("(?:^|\\.)(?:u(\\d*\\.?\\d+)|(\\d+)of(\\d+))(?:\\.|$)");
   private static final java.util.regex.Pattern NORM =
       java.util.regex.Pattern.compile("(?:^|\\.)(l[12])(?:\\.|$)");
+  private static final java.util.regex.Pattern EXPONENT =
+      java.util.regex.Pattern.compile("(?:^|\\.)a(\\d*\\.?\\d+)(?:\\.|$)");
   private static final String CUMULATIVE = "_variant";
 
   /** The run of a name, or null where this family does not know its method or pattern. */
@@ -35,13 +39,19 @@ record GoldenRun(Method method, @Nullable GradientNorm norm, Pattern pattern) {
     if (method == null || (grouped && Integer.parseInt(pattern.group(3)) > Pattern.NM.MAX_OF)) {
       return null;
     }
-    return new GoldenRun(method, norm(name), pattern(method, cumulative, pattern));
+    return new GoldenRun(method, norm(name), pattern(method, cumulative, pattern), exponent(name));
   }
 
-  /** The method of a word, or null. */
+  /** The exponent in a name, or the published one. */
+  static double exponent(String name) {
+    Matcher exponent = EXPONENT.matcher(name);
+    return exponent.find() ? Double.parseDouble(exponent.group(1)) : Pruner.DEFAULT_EXPONENT;
+  }
+
+  /** The method of a word, its label without a hyphen, or null. */
   static @Nullable Method method(String word) {
     for (Method method : Method.values()) {
-      if (method.name().toLowerCase(Locale.ROOT).equals(word)) {
+      if (method.label().replace("-", "").equals(word)) {
         return method;
       }
     }
@@ -70,6 +80,7 @@ record GoldenRun(Method method, @Nullable GradientNorm norm, Pattern pattern) {
     return Pruner.builder()
         .method(method)
         .pattern(pattern)
+        .exponent(exponent)
         .compat(Compat.OFFICIAL)
         .tier(tier)
         .build();

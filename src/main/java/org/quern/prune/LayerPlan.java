@@ -59,16 +59,17 @@ final class LayerPlan {
 
   /** True where the selection needs more than the stored row at hand. */
   boolean needsWholeMatrix() {
-    return transposed || needsWholeMatrix(pruner.pattern());
+    return transposed || needsWholeMatrix(pruner.method(), pruner.pattern());
   }
 
-  /** True where the pattern selects across rows. */
-  static boolean needsWholeMatrix(Pattern pattern) {
-    return switch (pattern) {
-      case Pattern.NM nm -> false;
-      case Pattern.Cumulative cumulative -> true;
-      case Pattern.Unstructured unstructured -> unstructured.group() == Group.MATRIX;
-    };
+  /** True where the pattern selects, or the method scores, across rows. */
+  static boolean needsWholeMatrix(Method method, Pattern pattern) {
+    return method.usesWholeMatrix()
+        || switch (pattern) {
+          case Pattern.NM nm -> false;
+          case Pattern.Cumulative cumulative -> true;
+          case Pattern.Unstructured unstructured -> unstructured.group() == Group.MATRIX;
+        };
   }
 
   PruneReport.Layer report() {
@@ -80,7 +81,7 @@ final class LayerPlan {
         entry.name(),
         shape,
         type,
-        pruner.method(),
+        pruner.method().label(),
         pruner.pattern(),
         zerosBefore.sum(),
         zerosAfter.sum(),

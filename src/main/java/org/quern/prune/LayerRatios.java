@@ -8,8 +8,8 @@ import java.util.Set;
 import org.quern.io.Csv;
 
 /**
- * Ratios by layer, from a CSV table with the columns {@code pattern} and {@code ratio}: the first
- * row whose expression is found in a tensor's name decides.
+ * Ratios by layer, from a CSV table with the columns {@code pattern} and {@code ratio} or by block:
+ * the first row whose expression is found in a tensor's name decides.
  */
 final class LayerRatios {
   private static final String PATTERN = "pattern";
@@ -44,6 +44,21 @@ final class LayerRatios {
       } catch (IllegalArgumentException e) {
         throw table.error(i, PATTERN, String.valueOf(e.getMessage()));
       }
+    }
+    return new LayerRatios(rows);
+  }
+
+  /** The ratios of blocks, whose names begin as given. */
+  static LayerRatios ofBlocks(List<String> beginnings, double[] ratios) {
+    List<Row> rows = new ArrayList<>();
+    for (int i = 0; i < ratios.length; i++) {
+      String beginning = beginnings.get(i);
+      String expression = "^" + java.util.regex.Pattern.quote(beginning);
+      rows.add(
+          new Row(
+              java.util.regex.Pattern.compile(expression),
+              ratios[i],
+              "the ratio of block " + beginning));
     }
     return new LayerRatios(rows);
   }

@@ -3,6 +3,7 @@ package org.quern.prune;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Set;
+import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.regex.PatternSyntaxException;
 import org.jspecify.annotations.Nullable;
@@ -94,6 +95,20 @@ final class LayerSelection {
       return "not a linear layer by its name";
     }
     return BLOCK.matcher(name).find() ? null : "outside the numbered blocks";
+  }
+
+  /**
+   * The numbered block of a tensor: its name up to the first number and the dot behind it.
+   *
+   * @throws IllegalArgumentException where the name has none
+   */
+  static String blockOf(String name) {
+    Matcher block = BLOCK.matcher(name);
+    if (!block.find()) {
+      throw new IllegalArgumentException(
+          "owl: expected matrices within numbered blocks, got " + name + "; exclude it");
+    }
+    return name.substring(0, block.end());
   }
 
   private static boolean found(List<Pattern> expressions, String name) {

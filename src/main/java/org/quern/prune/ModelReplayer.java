@@ -16,9 +16,11 @@ import org.jspecify.annotations.Nullable;
 import org.quern.family.Replay;
 import org.quern.io.SafetensorsEntry;
 import org.quern.io.SafetensorsFile;
+import org.quern.prune.calibration.ModelPruner;
+import org.quern.prune.calibration.PrunedLayer;
+import org.quern.prune.calibration.Reconstruction;
 import org.quern.prune.lm.Decoder;
 import org.quern.prune.lm.LanguageModel;
-import org.quern.prune.lm.ModelPruner;
 import org.quern.runtime.Progress;
 import org.quern.tensor.DType;
 import org.quern.tensor.Tensor;
@@ -37,6 +39,18 @@ final class ModelReplayer {
 
   /** Those near ties shift the inputs of later blocks. */
   private static final double STATISTIC_TOLERANCE = 1e-3;
+
+  /** SparseGPT also changes the weights that it keeps, by sums in another order. */
+  private static final double SPARSEGPT_TOLERANCE = 2e-2;
+
+  /**
+   * Share of the perplexity of guessing that a dense model stays below where it has learnt
+   * something; of one that has not, no method is better than another.
+   */
+  private static final double LEARNT = 0.25;
+
+  private static final String SPARSEGPT = "sparsegpt.";
+  private static final String REFITTED = "gblm.l1.";
 
   private static final java.util.regex.Pattern LOGITS =
       java.util.regex.Pattern.compile("test(\\d+)_logits");
@@ -95,6 +109,11 @@ final class ModelReplayer {
         try (Arena own = Arena.ofShared()) {
           replayRun(run, dense.copy(own), calibration, test, keys, own);
         }
+        if (run.startsWith(REFITTED) && calibration != null && test != null) {
+          try (Arena own = Arena.ofShared()) {
+            replayRefit(run, dense.copy(own), calibration, test, keys, own);
+          }
+        }
       }
     }
   }
@@ -116,33 +135,42 @@ final class ModelReplayer {
 
   private void replayDense(LanguageModel model, Tensor test, Set<String> keys, Arena arena)
       throws IOException {
-    try (Decoder decoder = new Decoder(model, threads)) {
+    try (Decoder decoder = new Decoder(model.shape(), threads)) {
       for (String key : new TreeSet<>(keys)) {
         Matcher logits = LOGITS.matcher(key);
         if (logits.matches()) {
           long window = Long.parseLong(logits.group(1));
-          Tensor hidden = decoder.embed(arena, test.rows(window, window + 1));
+          Tensor hidden = model.embed(arena, test.rows(window, window + 1));
           for (int block = 0; block < model.shape().layers(); block++) {
-            decoder.forwardBlock(block, hidden);
+            decoder.forwardBlock(model.loadBlock(arena, block), hidden);
           }
           double worst =
               Deviation.absolute(
-                  decoder.logits(arena, hidden).toFloatArray(),
+                  decoder.logits(arena, model.loadOutput(arena), hidden).toFloatArray(),
                   expected.load(key, arena).toFloatArray());
           replay.record(name, key, worst, LOGITS_TOLERANCE, "absolute error");
         }
       }
-      if (figures.has("dense")) {
-        recordPerplexity("dense", decoder, test, figures.getAsJsonObject("dense"));
-      }
+    }
+    if (figures.has("dense")) {
+      recordPerplexity(
+          "dense", model, test, figures.getAsJsonObject("dense"), PERPLEXITY_TOLERANCE);
     }
   }
 
-  private void recordPerplexity(String run, Decoder decoder, Tensor test, JsonObject recorded) {
+  private void recordPerplexity(
+      String run, LanguageModel model, Tensor test, JsonObject recorded, double tolerance)
+      throws IOException {
     if (recorded.has("ppl")) {
       double wanted = recorded.get("ppl").getAsDouble();
-      double worst = Deviation.relative(decoder.perplexity(test), wanted, 1);
-      replay.record(name, run + " perplexity", worst, PERPLEXITY_TOLERANCE, PruneReplayer.RELATIVE);
+      double worst = Deviation.relative(perplexity(model, test), wanted, 1);
+      replay.record(name, run + " perplexity", worst, tolerance, PruneReplayer.RELATIVE);
+    }
+  }
+
+  private double perplexity(LanguageModel model, Tensor test) throws IOException {
+    try (Decoder decoder = new Decoder(model.shape(), threads)) {
+      return decoder.perplexity(model, test);
     }
   }
 
@@ -154,7 +182,9 @@ final class ModelReplayer {
       Set<String> keys,
       Arena arena)
       throws IOException {
-    GoldenRun golden = GoldenRun.parse(run);
+    boolean sweeps = run.startsWith(SPARSEGPT);
+    Reconstruction reconstruction = sweeps ? Reconstruction.SPARSEGPT : Reconstruction.NONE;
+    GoldenRun golden = GoldenRun.parse(sweeps ? patternOf(run) : run);
     if (golden == null) {
       replay.skip(name + ": " + run, PruneReplayer.LATER);
       return;
@@ -163,36 +193,79 @@ final class ModelReplayer {
       replay.skip(name + ": " + run, "the calibration ids are missing");
       return;
     }
+    Map<String, Tensor> gradients = gradients(run, golden, model, keys, arena);
+    if (gradients == null) {
+      return;
+    }
+    Tensor sequences = calibration == null ? Tensor.allocate(arena, DType.U8, 0, 0) : calibration;
+    List<PrunedLayer> layers =
+        new ModelPruner(golden.pruner(replay.tier()), reconstruction, threads, Progress.NONE)
+            .prune(arena, model, sequences, gradients);
+    compareStatistics(run, layers, keys, arena);
+    compareZeros(run, model, keys, arena);
+    JsonObject recorded = recordedRuns().getAsJsonObject(run);
+    if (recorded != null && test != null) {
+      double tolerance = sweeps ? SPARSEGPT_TOLERANCE : PERPLEXITY_TOLERANCE;
+      recordPerplexity(run, model, test, recorded, tolerance);
+    }
+  }
+
+  /** What the method of a run needs; null, and the run skipped, where a tensor is missing. */
+  private @Nullable Map<String, Tensor> gradients(
+      String run, GoldenRun golden, LanguageModel model, Set<String> keys, Arena arena)
+      throws IOException {
     Map<String, Tensor> gradients = new HashMap<>();
     if (golden.method().usesGradients()) {
       for (String linear : model.linears()) {
         String key = linear + "." + GoldenRun.gradientKey(golden.norm());
         if (!keys.contains(key)) {
           replay.skip(name + ": " + run, key + " is missing");
-          return;
+          return null;
         }
         gradients.put(linear, expected.load(key, arena));
       }
     }
-    Tensor sequences = calibration == null ? Tensor.allocate(arena, DType.U8, 0, 0) : calibration;
-    List<ModelPruner.PrunedLayer> layers =
-        new ModelPruner(golden.pruner(replay.tier()), threads, Progress.NONE)
-            .prune(arena, model, sequences, gradients);
-    compareStatistics(run, layers, keys, arena);
-    compareZeros(run, model, keys, arena);
-    JsonObject recorded = recordedRuns().getAsJsonObject(run);
-    if (recorded != null && test != null) {
-      try (Decoder decoder = new Decoder(model, threads)) {
-        recordPerplexity(run, decoder, test, recorded);
-      }
+    return gradients;
+  }
+
+  /** A run over patterns alone has the name of its pattern behind that of the method. */
+  private static String patternOf(String run) {
+    return Method.WANDA.label() + "." + run.substring(SPARSEGPT.length());
+  }
+
+  /**
+   * The masks of a run with the weights that they keep refitted: the perplexity is to be below that
+   * of SparseGPT with the same pattern.
+   */
+  private void replayRefit(
+      String run,
+      LanguageModel model,
+      Tensor calibration,
+      Tensor test,
+      Set<String> keys,
+      Arena arena)
+      throws IOException {
+    GoldenRun golden = GoldenRun.parse(run);
+    JsonObject rival = recordedRuns().getAsJsonObject(SPARSEGPT + run.substring(REFITTED.length()));
+    double dense =
+        figures.has("dense") ? figures.getAsJsonObject("dense").get("ppl").getAsDouble() : 0;
+    if (golden == null || rival == null || !(dense < LEARNT * model.shape().vocabulary())) {
+      return;
     }
+    Map<String, Tensor> gradients = gradients(run, golden, model, keys, arena);
+    if (gradients == null) {
+      return;
+    }
+    new ModelPruner(golden.pruner(replay.tier()), Reconstruction.REFIT, threads, Progress.NONE)
+        .prune(arena, model, calibration, gradients);
+    double ratio = perplexity(model, test) / rival.get("ppl").getAsDouble();
+    replay.record(name, run + " with refit, perplexity", ratio, 1, "of SparseGPT's");
   }
 
   private void compareStatistics(
-      String run, List<ModelPruner.PrunedLayer> layers, Set<String> keys, Arena arena)
-      throws IOException {
+      String run, List<PrunedLayer> layers, Set<String> keys, Arena arena) throws IOException {
     List<Double> deviations = new ArrayList<>();
-    for (ModelPruner.PrunedLayer layer : layers) {
+    for (PrunedLayer layer : layers) {
       String key = layer.name() + ".scaler_row." + run;
       Tensor means = layer.meanSquares();
       if (means != null && keys.contains(key)) {

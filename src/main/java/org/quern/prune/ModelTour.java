@@ -11,9 +11,10 @@ import org.quern.family.Chart;
 import org.quern.family.TourContext;
 import org.quern.family.TourReport;
 import org.quern.family.TourRow;
+import org.quern.prune.calibration.ModelPruner;
+import org.quern.prune.calibration.Reconstruction;
 import org.quern.prune.lm.Decoder;
 import org.quern.prune.lm.LanguageModel;
-import org.quern.prune.lm.ModelPruner;
 import org.quern.runtime.Progress;
 import org.quern.runtime.Tier;
 import org.quern.tensor.Tensor;
@@ -32,7 +33,14 @@ final class ModelTour {
 
   private static final String STEP = "pruning a language model";
 
+  /** The runs whose kept weights are drawn, side by side, and of which layers. */
+  private static final List<String> DRAWN_RUNS = List.of("magnitude.u0.5", "gblm.l1.u0.5");
+
+  private static final List<String> DRAWN_LAYERS =
+      List.of("layers.0.self_attn.k_proj", "layers.0.mlp.down_proj");
+
   private final TourContext context;
+  private final List<Chart> pictures = new ArrayList<>();
   private int done;
 
   ModelTour(TourContext context) {
@@ -54,31 +62,21 @@ final class ModelTour {
       TourModel tour = TourModel.load(arena);
       double dense = perplexity(tour.model(), tour.test());
       List<TourRow> rows = new ArrayList<>();
-      List<Chart.Series> series = new ArrayList<>();
+      Perplexities perplexities = new Perplexities(dense);
       for (String method : METHODS) {
         List<Outcome> outcomes = new ArrayList<>();
-        for (String pattern : PATTERNS.keySet()) {
-          outcomes.add(prune(tour, method + "." + pattern));
+        for (Map.Entry<String, String> pattern : PATTERNS.entrySet()) {
+          Outcome outcome = prune(tour, method + "." + pattern.getKey());
+          outcomes.add(outcome);
+          perplexities.add(method.replace('.', ' '), pattern.getValue(), outcome.perplexity());
           done++;
           report();
         }
         rows.add(row(method, dense, outcomes));
-        series.add(
-            new Chart.Series(
-                method.replace('.', ' '),
-                List.of(),
-                outcomes.stream().map(Outcome::perplexity).toList()));
       }
-      Chart chart =
-          new Chart(
-              String.format(Locale.ROOT, "Language model after pruning (dense: %.3f)", dense),
-              Chart.Kind.BARS,
-              "pruned weights",
-              "perplexity on the test text",
-              false,
-              List.copyOf(PATTERNS.values()),
-              series);
-      return new TourReport(rows, List.of(chart));
+      List<Chart> charts = new ArrayList<>(List.of(perplexities.chart()));
+      charts.addAll(pictures);
+      return new TourReport(rows, List.of(perplexities.table()), charts);
     }
   }
 
@@ -89,7 +87,7 @@ final class ModelTour {
   /** What one run gave: wall time of calibration and pruning, perplexity, and the two checks. */
   private record Outcome(double seconds, double perplexity, double deviation, boolean sameMasks) {}
 
-  private Outcome prune(TourModel tour, String run) {
+  private Outcome prune(TourModel tour, String run) throws IOException {
     try (Arena arena = Arena.ofShared()) {
       LanguageModel pruned = tour.model().copy(arena);
       long start = System.nanoTime();
@@ -97,6 +95,12 @@ final class ModelTour {
       double seconds = (System.nanoTime() - start) * 1e-9;
       LanguageModel oracle = tour.model().copy(arena);
       prune(tour, run, oracle, Tier.SCALAR);
+      if (DRAWN_RUNS.contains(run)) {
+        for (String layer : DRAWN_LAYERS) {
+          String title = layer + " by " + run.replace(".u0.5", " at 50 %").replace('.', ' ');
+          pictures.add(KeptWeights.of(title, pruned.weights(layer)).picture());
+        }
+      }
       double perplexity = perplexity(pruned, tour.test());
       double recorded = tour.perplexities().getOrDefault(run, Double.NaN);
       double deviation = Deviation.relative(perplexity, recorded, 1);
@@ -104,7 +108,8 @@ final class ModelTour {
     }
   }
 
-  private void prune(TourModel tour, String name, LanguageModel model, Tier tier) {
+  private void prune(TourModel tour, String name, LanguageModel model, Tier tier)
+      throws IOException {
     GoldenRun run = GoldenRun.parse(name);
     if (run == null) {
       throw new AssertionError(name);
@@ -113,14 +118,14 @@ final class ModelTour {
     Map<String, Tensor> gradients =
         norm == null ? Map.of() : tour.gradients().getOrDefault(norm, Map.of());
     try (Arena arena = Arena.ofShared()) {
-      new ModelPruner(run.pruner(tier), context.threads(), Progress.NONE)
+      new ModelPruner(run.pruner(tier), Reconstruction.NONE, context.threads(), Progress.NONE)
           .prune(arena, model, tour.calibration(), gradients);
     }
   }
 
-  private double perplexity(LanguageModel model, Tensor test) {
-    try (Decoder decoder = new Decoder(model, context.threads())) {
-      return decoder.perplexity(test);
+  private double perplexity(LanguageModel model, Tensor test) throws IOException {
+    try (Decoder decoder = new Decoder(model.shape(), context.threads())) {
+      return decoder.perplexity(model, test);
     }
   }
 

@@ -58,6 +58,24 @@ final class Operands {
   /** True to zero the pruned weights in w, false to leave w alone. */
   boolean inPlace;
 
+  /** True to rank weights that are zero before all others: S = max(S, 2^-149) where W is not 0. */
+  boolean zerosFirst;
+
+  /** alpha of {@link Method#WANDA_PLUS_PLUS}. */
+  float gradientScale;
+
+  /**
+   * The sum of |W| over every column, F32, of {@link Method#RIA}; 1 where it is 0, and in the room
+   * behind the last column.
+   */
+  MemorySegment columnSums = MemorySegment.NULL;
+
+  /** The smallest |G| of {@link Method#PRUNER_ZERO}, 0 where all are equal. */
+  float leastGradient;
+
+  /** The largest |G| less {@link #leastGradient}, of {@link Method#PRUNER_ZERO}. */
+  float gradientRange;
+
   /**
    * Takes the arguments of a call after checking them.
    *
@@ -77,6 +95,7 @@ final class Operands {
     this.inPlace = inPlace;
     rows = weights.dim(0);
     firstRow = 0;
+    zerosFirst = false;
     n = (int) weights.dim(1);
     w = weights.memory();
     wType = weights.type();
@@ -101,6 +120,17 @@ final class Operands {
             && method == Method.GBLM
             && wType == DType.F16
             && gType == DType.F16;
+  }
+
+  /**
+   * True where S = |W| c + |W| |G| with an absent factor taken as 0 or 1, and no more to it: what
+   * the passes over the operands compute by themselves.
+   */
+  boolean isSumOfProducts() {
+    return switch (method) {
+      case MAGNITUDE, WANDA, GRADIENT, GBLM -> !halfProducts && !zerosFirst;
+      case RIA, PRUNER_ZERO, WANDA_PLUS_PLUS -> false;
+    };
   }
 
   private void checkNorms() {
@@ -133,6 +163,17 @@ final class Operands {
   }
 
   /**
+   * Throws where some operand is not finite.
+   *
+   * @throws IllegalArgumentException naming the first weight or gradient that is not finite
+   */
+  void requireFinite() {
+    for (long row = 0; row < rows; row++) {
+      findNotFinite(row);
+    }
+  }
+
+  /**
    * Throws where the kernels stopped at a row.
    *
    * @param row what a kernel returned
@@ -143,13 +184,17 @@ final class Operands {
     if (row == PruneKernels.ALL_FINITE) {
       return;
     }
+    findNotFinite(row);
+    throw new AssertionError(name + ": row " + row + " was reported as not finite but is");
+  }
+
+  private void findNotFinite(long row) {
     for (int j = 0; j < n; j++) {
       requireFinite("weights", ScalarPruneKernels.load(w, row * wStride, wType, j), row, j);
       if (method.usesGradients()) {
         requireFinite("gradients", ScalarPruneKernels.load(g, row * gStride, gType, j), row, j);
       }
     }
-    throw new AssertionError(name + ": row " + row + " was reported as not finite but is");
   }
 
   private void requireFinite(String argument, float value, long row, int column) {

@@ -43,6 +43,7 @@ public final class PruneFamily implements Family {
     TourReport layer = new LayerTour(context).run();
     return new TourReport(
         Stream.concat(model.rows().stream(), layer.rows().stream()).toList(),
+        model.tables(),
         Stream.concat(model.charts().stream(), layer.charts().stream()).toList());
   }
 }

@@ -6,9 +6,11 @@ import java.lang.foreign.MemorySegment;
  * The fused score, selection and application of a pruning step (K3).
  *
  * <p>Score of weight W[i,j] with column norm c[j] and gradient statistic G[i,j], every product
- * rounded to binary32 by itself and then added: S = |W| c + |W| |G|, or one of its terms, or |W|
- * ({@link Method}). In every group the weights with the smallest scores are selected, the lowest
- * column first among equals; selected weights are written as +0.0, all others keep their bits.
+ * rounded to binary32 by itself and then added: S = |W| c + |W| |G|, or one of its terms, or |W|,
+ * or another formula of {@link Method}, whose sums and extremes over the matrix are found before by
+ * {@link #columnSums} and {@link #gradientRange}. In every group the weights with the smallest
+ * scores are selected, the lowest column first among equals; selected weights are written as +0.0,
+ * all others keep their bits.
  *
  * <p>Shapes: W and G are m x n, c is n. Work: 5 flops and the selection per weight. Traffic for F32
  * operands: 8 bytes read and 4 written per weight, 3/4 of that with 16-bit G, half with 16-bit W
@@ -82,4 +84,20 @@ interface PruneKernels {
       MemorySegment bits,
       long bitsOffset,
       MemorySegment scratch);
+
+  /**
+   * The sum of |W| down each of the columns [from, to), in F64, from the first row to the last, and
+   * rounded to F32 at the end: the same bits on every tier. Work: one addition per weight; traffic:
+   * W once.
+   *
+   * @param sums F32 by column, written from column {@code from} on
+   */
+  void columnSums(Operands operands, int from, int to, MemorySegment sums, MemorySegment scratch);
+
+  /**
+   * The smallest |G| of rows [from, to) in bits 0 to 31 and the largest in bits 32 to 63, as the
+   * bits of F32; those of the largest are above all finite ones where an element is not finite.
+   * Traffic: G once.
+   */
+  long gradientRange(Operands operands, long from, long to, MemorySegment scratch);
 }

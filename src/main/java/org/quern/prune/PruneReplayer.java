@@ -6,7 +6,6 @@ import com.google.gson.JsonObject;
 import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Map;
@@ -21,7 +20,6 @@ import org.quern.family.Replay;
 import org.quern.io.Json;
 import org.quern.io.SafetensorsEntry;
 import org.quern.io.SafetensorsFile;
-import org.quern.io.SafetensorsType;
 import org.quern.tensor.DType;
 import org.quern.tensor.Tensor;
 
@@ -32,10 +30,9 @@ import org.quern.tensor.Tensor;
 final class PruneReplayer {
   static final String LATER = "the kernel belongs to a later release of this family";
   private static final String SUFFIX = ".safetensors";
-  private static final String MASK_BITS = "mask bits";
+  static final String MASK_BITS = "mask bits";
   static final String RELATIVE = "relative error";
   private static final double STATISTIC_TOLERANCE = 1e-5;
-  private static final double SCORE_TOLERANCE = 2e-6;
 
   /** What the F16 storage of a recorded statistic may cost against the binary32 sum. */
   private static final double HALF_TOLERANCE = 1e-2;
@@ -43,15 +40,17 @@ final class PruneReplayer {
   /** Smallest normal F16: below it the recorded value has few bits. */
   private static final double HALF_NORMAL = 0x1p-14;
 
-  private static final java.util.regex.Pattern MEMBER =
+  static final java.util.regex.Pattern MEMBER =
       java.util.regex.Pattern.compile("(.+?)\\.(mask|score|sparsegpt|refit)\\.(.+)");
 
   private final Replay replay;
+  private final ScoreReplayer scores;
   private final Map<String, SafetensorsFile> files = new TreeMap<>();
   private final Map<String, JsonObject> documents = new TreeMap<>();
 
   PruneReplayer(Replay replay) {
     this.replay = replay;
+    scores = new ScoreReplayer(replay);
   }
 
   /** Replays every recognised file of the directory. */
@@ -95,10 +94,12 @@ final class PruneReplayer {
       replayLayers(name, file, keys, arena);
     } else if (holdsMember(keys, "score")) {
       replay.claim(name);
-      replayScores(name, file, keys, arena);
+      scores.replay(name, file, keys, files, arena);
     } else if (holdsMember(keys, "refit")) {
       replay.claim(name);
-      replay.skip(name, LATER);
+      for (String key : keys) {
+        new ReconstructionReplayer(replay, files).replayRefit(name, file, key, arena);
+      }
     } else if (FormatReplayer.recognises(keys)) {
       replay.claim(name);
       new FormatReplayer(replay, name, file, arena).run();
@@ -137,7 +138,7 @@ final class PruneReplayer {
     return length;
   }
 
-  private static Set<String> keys(SafetensorsFile file) {
+  static Set<String> keys(SafetensorsFile file) {
     return file.entries().stream()
         .map(SafetensorsEntry::name)
         .collect(Collectors.toCollection(TreeSet::new));
@@ -150,7 +151,7 @@ final class PruneReplayer {
   }
 
   /** Weights with something recorded of the same layer. */
-  private static boolean isLayerFile(Set<String> keys) {
+  static boolean isLayerFile(Set<String> keys) {
     return layers(keys).stream()
         .anyMatch(layer ->
             keys.stream()
@@ -175,7 +176,8 @@ final class PruneReplayer {
     for (String layer : layers(keys)) {
       if (keys.contains(layer + ".inputs") && keys.contains(layer + ".scaler_row")) {
         Tensor inputs = file.load(layer + ".inputs", arena);
-        ActivationStatistics statistics = new ActivationStatistics(columns(inputs));
+        ActivationStatistics statistics =
+            new ActivationStatistics(columns(inputs), 1, replay.tier());
         statistics.add(inputs);
         recordStatistic(name, layer + ".scaler_row", statistics, file, arena);
       }
@@ -186,103 +188,12 @@ final class PruneReplayer {
         continue;
       }
       if (member.group(2).equals("mask")) {
-        replayMask(name, key, file, keys, member.group(1), member.group(3), arena);
+        scores.replayMask(name, file, key, files, arena);
+      } else if (member.group(2).equals("sparsegpt")) {
+        new ReconstructionReplayer(replay, files).replaySparseGpt(name, file, key, arena);
       } else {
         replay.skip(name + ": *." + member.group(2) + ".*", LATER);
       }
-    }
-  }
-
-  private void replayMask(
-      String name,
-      String key,
-      SafetensorsFile file,
-      Set<String> keys,
-      String layer,
-      String what,
-      Arena arena)
-      throws IOException {
-    GoldenRun run = GoldenRun.parse(what);
-    if (run == null) {
-      replay.skip(name + ": " + key, LATER);
-      return;
-    }
-    Layer operands = Layer.load(file, keys, layer, run.method(), run.norm(), arena);
-    if (operands == null) {
-      replay.skip(name + ": " + key, "the weights or a statistic of the layer are missing");
-      return;
-    }
-    Pruner pruner = run.pruner(replay.tier());
-    Tensor got = pruner.mask(arena, operands.weights(), operands.statistics());
-    Tensor expected = file.load(key, arena);
-    double worst = Deviation.bits(got, expected);
-    String unit = MASK_BITS;
-    if (worst > 0 && run.pattern() instanceof Pattern.NM nm) {
-      // Which of equal scores the released program prunes in a group is not specified.
-      Tensor scores = pruner.scores(arena, operands.weights(), operands.statistics());
-      worst = bitsOutsideTies(got, expected, scores, nm.of());
-      unit = MASK_BITS + " beside ties";
-    }
-    replay.record(name, key, worst, 0, unit);
-  }
-
-  /** Bits that differ in groups whose pruned scores are not the same numbers. */
-  private static double bitsOutsideTies(Tensor got, Tensor expected, Tensor scores, int of) {
-    double count = 0;
-    for (long row = 0; row < scores.dim(0); row++) {
-      for (long from = 0; from < scores.dim(1); from += of) {
-        float[] gotScores = prunedScores(got, scores, row, from, of);
-        float[] expectedScores = prunedScores(expected, scores, row, from, of);
-        if (!Arrays.equals(gotScores, expectedScores)) {
-          for (long j = from; j < from + of; j++) {
-            count += bit(got, row, j) == bit(expected, row, j) ? 0 : 1;
-          }
-        }
-      }
-    }
-    return count;
-  }
-
-  private static float[] prunedScores(Tensor mask, Tensor scores, long row, long from, int of) {
-    float[] pruned = new float[of];
-    int count = 0;
-    for (long j = from; j < from + of; j++) {
-      if (bit(mask, row, j)) {
-        pruned[count++] = (float) scores.getDouble(row, j);
-      }
-    }
-    float[] sorted = Arrays.copyOf(pruned, count);
-    Arrays.sort(sorted);
-    return sorted;
-  }
-
-  private static boolean bit(Tensor mask, long row, long column) {
-    return (mask.getLong(row, column / Byte.SIZE) >> column % Byte.SIZE & 1) != 0;
-  }
-
-  /** A layer's weights with the statistics that a method takes. */
-  private record Layer(Tensor weights, Statistics statistics) {
-    /** Null where the file lacks one of them. */
-    static @Nullable Layer load(
-        SafetensorsFile file,
-        Set<String> keys,
-        String layer,
-        Method method,
-        @Nullable GradientNorm norm,
-        Arena arena)
-        throws IOException {
-      String gradientKey = layer + "." + GoldenRun.gradientKey(norm);
-      if (!keys.contains(layer + ".weight")
-          || (method.usesActivations() && !keys.contains(layer + ".scaler_row"))
-          || (method.usesGradients() && !keys.contains(gradientKey))) {
-        return null;
-      }
-      Tensor norms =
-          method.usesActivations()
-              ? ActivationStatistics.columnNorms(arena, file.load(layer + ".scaler_row", arena))
-              : null;
-      Tensor gradients = method.usesGradients() ? file.load(gradientKey, arena) : null;
-      return new Layer(file.load(layer + ".weight", arena), new Statistics(gradients, norms));
     }
   }
 
@@ -299,72 +210,6 @@ final class PruneReplayer {
 
   private static int columns(Tensor inputs) {
     return Math.toIntExact(inputs.rowLength());
-  }
-
-  // Scores, recorded apart from the layers that they belong to.
-
-  private void replayScores(String name, SafetensorsFile file, Set<String> keys, Arena arena)
-      throws IOException {
-    for (String key : keys) {
-      Matcher member = MEMBER.matcher(key);
-      if (!member.matches()) {
-        continue;
-      }
-      String what = member.group(3);
-      Method method = GoldenRun.method(what.split("\\.", 2)[0]);
-      if (method == null || !member.group(2).equals("score")) {
-        replay.skip(name + ": *." + member.group(2) + "." + what, LATER);
-        continue;
-      }
-      Layer operands = findLayer(file, key, member.group(1), method, GoldenRun.norm(what), arena);
-      if (operands == null) {
-        replay.skip(name + ": " + key, "no file beside it holds the layer with its statistics");
-        continue;
-      }
-      Tensor scores =
-          Pruner.builder()
-              .method(method)
-              .tier(replay.tier())
-              .build()
-              .scores(arena, operands.weights(), operands.statistics());
-      double worst =
-          Deviation.relative(
-              scores.toFloatArray(), file.load(key, arena).toFloatArray(), Float.MIN_NORMAL);
-      replay.record(name, key, worst, SCORE_TOLERANCE, RELATIVE);
-    }
-  }
-
-  /**
-   * The layer of this name and shape in a file beside the scores: one that their note names, else
-   * one with F32 weights.
-   */
-  private @Nullable Layer findLayer(
-      SafetensorsFile scores,
-      String key,
-      String layer,
-      Method method,
-      @Nullable GradientNorm norm,
-      Arena arena)
-      throws IOException {
-    String weights = layer + ".weight";
-    String note = scores.metadata().getOrDefault("note", "");
-    SafetensorsFile best = null;
-    int bestRank = -1;
-    for (Map.Entry<String, SafetensorsFile> each : files.entrySet()) {
-      SafetensorsFile candidate = each.getValue();
-      Set<String> keys = keys(candidate);
-      if (isLayerFile(keys)
-          && keys.contains(weights)
-          && Arrays.equals(candidate.entry(weights).shape(), scores.entry(key).shape())) {
-        boolean isF32 = candidate.entry(weights).type() == SafetensorsType.F32;
-        int rank = note.contains(each.getKey()) ? 2 : isF32 ? 1 : 0;
-        if (rank > bestRank) {
-          best = candidate;
-          bestRank = rank;
-        }
-      }
-    }
-    return best == null ? null : Layer.load(best, keys(best), layer, method, norm, arena);
   }
 
   // Accumulators.
@@ -409,8 +254,8 @@ final class PruneReplayer {
    * The statistic of [samples, tokens, n], all in one batch, of the first K ({@code after_K}), or
    * sample by sample as matrices ({@code final_2d_calls}).
    */
-  private static ActivationStatistics accumulate(Tensor inputs, String which) {
-    ActivationStatistics statistics = new ActivationStatistics(columns(inputs));
+  private ActivationStatistics accumulate(Tensor inputs, String which) {
+    ActivationStatistics statistics = new ActivationStatistics(columns(inputs), 1, replay.tier());
     long samples =
         which.startsWith("after_")
             ? Long.parseLong(which.substring("after_".length()))
@@ -432,11 +277,14 @@ final class PruneReplayer {
     return statistics;
   }
 
-  private static float[] accumulate(
-      Tensor gradients, String key, Compat compat, DType type, Arena arena) {
+  private float[] accumulate(Tensor gradients, String key, Compat compat, DType type, Arena arena) {
     GradientNorm norm = key.endsWith("l1") ? GradientNorm.L1 : GradientNorm.L2;
     GradientStatistics statistics =
-        new GradientStatistics(arena, norm, compat, gradients.dim(1), gradients.dim(2));
+        GradientStatistics.builder(gradients.dim(1), gradients.dim(2))
+            .norms(norm)
+            .compat(compat)
+            .tier(replay.tier())
+            .build(arena);
     for (long sample = 0; sample < gradients.dim(0); sample++) {
       statistics.add(sample(gradients, sample));
     }
@@ -464,7 +312,7 @@ final class PruneReplayer {
 
   // Documents.
 
-  private void replayDocument(String name, JsonObject document) {
+  private void replayDocument(String name, JsonObject document) throws IOException {
     if (document.has("scores") && (document.has("unstructured") || document.has("nm"))) {
       replay.claim(name);
       replayTies(name, document);
@@ -476,16 +324,11 @@ final class PruneReplayer {
     } else if (document.has("outlier_percent_by_M")
         || document.has("owl_sparsity_from_toy_ratios")) {
       replay.claim(name);
-      replay.skip(name, LATER);
-    } else if (isRefit(document)) {
+      new OwlReplayer(replay, files).run(name, document);
+    } else if (ReconstructionReplayer.isObjectives(document)) {
       replay.claim(name);
-      replay.skip(name, LATER);
+      new ReconstructionReplayer(replay, files).replayObjectives(name, document);
     }
-  }
-
-  private static boolean isRefit(JsonObject document) {
-    return document.asMap().values().stream()
-        .anyMatch(value -> value instanceof JsonObject object && object.has("objective_masked"));
   }
 
   private void replayTies(String name, JsonObject document) {

@@ -46,7 +46,7 @@ public record PruneReport(
    * @param name its name
    * @param shape as stored
    * @param type element type
-   * @param method the score; where all gradients are zero, the one that does without
+   * @param method label of the score; where all gradients are zero, of the one that does without
    * @param pattern what was selected
    * @param zerosBefore zeros of either sign before
    * @param zerosAfter zeros of either sign after, those that were kept included
@@ -56,7 +56,7 @@ public record PruneReport(
       String name,
       List<Long> shape,
       DType type,
-      Method method,
+      String method,
       Pattern pattern,
       long zerosBefore,
       long zerosAfter,
@@ -115,7 +115,7 @@ public record PruneReport(
       entry.addProperty("name", layer.name());
       entry.add("shape", shape);
       entry.addProperty("type", layer.type().name());
-      entry.addProperty("method", layer.method().label());
+      entry.addProperty("method", layer.method());
       entry.addProperty("pattern", layer.pattern().toString());
       addZeros(entry, layer.weights(), layer.zerosBefore(), layer.zerosAfter(), layer.seconds());
       pruned.add(entry);

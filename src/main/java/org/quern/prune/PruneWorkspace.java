@@ -1,5 +1,7 @@
 package org.quern.prune;
 
+import static java.lang.foreign.ValueLayout.JAVA_FLOAT;
+
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import org.quern.tensor.Tensor;
@@ -13,6 +15,8 @@ public final class PruneWorkspace implements AutoCloseable {
   private MemorySegment[] scratch = new MemorySegment[0];
   private MemorySegment[] bits = new MemorySegment[0];
   private MemorySegment[] scores = new MemorySegment[0];
+  private MemorySegment powers = MemorySegment.NULL;
+  private MemorySegment columnSums = MemorySegment.NULL;
   private long scratchBytes;
   private int columns;
 
@@ -34,6 +38,10 @@ public final class PruneWorkspace implements AutoCloseable {
     scratch = new MemorySegment[count];
     bits = new MemorySegment[count];
     scores = new MemorySegment[count];
+    // In whole words of selection bits, because the kernels read whole vectors.
+    long padded = Math.ceilDiv(this.columns, Long.SIZE) * (long) Long.SIZE * Float.BYTES;
+    powers = arena.allocate(padded, Tensor.ALIGNMENT);
+    columnSums = arena.allocate(padded, Tensor.ALIGNMENT);
     for (int i = 0; i < count; i++) {
       scratch[i] = arena.allocate(this.scratchBytes, Tensor.ALIGNMENT);
       bits[i] =
@@ -56,6 +64,23 @@ public final class PruneWorkspace implements AutoCloseable {
   /** One row of scores. */
   MemorySegment scores(int worker) {
     return scores[worker];
+  }
+
+  /** Room for a sum of every column, with 1 behind the last. */
+  MemorySegment columnSums() {
+    for (long at = 0; at < columnSums.byteSize(); at += Float.BYTES) {
+      columnSums.set(JAVA_FLOAT, at, 1);
+    }
+    return columnSums;
+  }
+
+  /** Powers of F32 column norms, the same on every machine. */
+  MemorySegment powers(MemorySegment norms, int n, double exponent) {
+    for (long at = 0; at < (long) n * Float.BYTES; at += Float.BYTES) {
+      double power = StrictMath.pow(norms.get(JAVA_FLOAT, at), exponent);
+      powers.set(JAVA_FLOAT, at, (float) Math.min(power, Float.MAX_VALUE));
+    }
+    return powers;
   }
 
   @Override

@@ -1,9 +1,11 @@
 package org.quern.prune;
 
+import static java.lang.foreign.ValueLayout.JAVA_FLOAT;
 import static java.lang.foreign.ValueLayout.JAVA_LONG;
 
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.util.Arrays;
 import java.util.Collections;
 import java.util.EnumSet;
 import java.util.Set;
@@ -37,11 +39,17 @@ public final class Pruner {
    */
   private static final long GRAIN = 1 << 20;
 
+  static final float DEFAULT_GRADIENT_SCALE = 100;
+  static final double DEFAULT_EXPONENT = 0.5;
+
   private static final System.Logger LOG = System.getLogger("org.quern");
 
   private final Method method;
   private final Pattern pattern;
   private final Compat compat;
+  private final float gradientScale;
+  private final double exponent;
+  private final boolean preserveMask;
   private final Tier tier;
   private final int threads;
   private final PruneKernels kernels;
@@ -50,6 +58,9 @@ public final class Pruner {
     method = builder.method;
     pattern = builder.pattern != null ? builder.pattern : defaultPattern(method);
     compat = builder.compat;
+    gradientScale = builder.gradientScale;
+    exponent = builder.exponent;
+    preserveMask = builder.preserveMask;
     tier = Capabilities.get().choose(TIERS, builder.tier);
     threads = builder.threads;
     kernels = kernels(tier);
@@ -85,6 +96,11 @@ public final class Pruner {
     return pattern;
   }
 
+  /** The arithmetic. */
+  public Compat compat() {
+    return compat;
+  }
+
   /** The tier that runs. */
   public Tier tier() {
     return tier;
@@ -116,14 +132,14 @@ public final class Pruner {
    */
   public long prune(String name, Tensor weights, Statistics statistics, PruneWorkspace workspace) {
     Operands o = bind(name, weights, statistics, workspace, true);
-    replaceZeroGradients(o);
+    findTerms(o, workspace);
     return run(o, workspace, null);
   }
 
   /**
-   * Prunes rows of a larger matrix in place, for a pattern that selects within rows. Gradients that
-   * are zero in all of these rows are used as they are: whether the whole matrix has none is for
-   * the caller to find.
+   * Prunes rows of a larger matrix in place, for a pattern that selects within rows and a method
+   * whose scores take nothing from other rows. Gradients that are zero in all of these rows are
+   * used as they are: whether the whole matrix has none is for the caller to find.
    *
    * @param firstRow number of the first row in that matrix, for errors
    * @return number of weights that were selected and are now zero
@@ -146,7 +162,7 @@ public final class Pruner {
   public Tensor mask(Arena arena, Tensor weights, Statistics statistics) {
     try (PruneWorkspace workspace = new PruneWorkspace()) {
       Operands o = bind("weights", weights, statistics, workspace, false);
-      replaceZeroGradients(o);
+      findTerms(o, workspace);
       long stride = bitsStride(o.n);
       MemorySegment bits = arena.allocate(Math.max(1, o.rows * stride), Tensor.ALIGNMENT);
       long[] shape = {o.rows, Math.ceilDiv(o.n, Byte.SIZE)};
@@ -166,7 +182,7 @@ public final class Pruner {
   public Tensor scores(Arena arena, Tensor weights, Statistics statistics) {
     try (PruneWorkspace workspace = new PruneWorkspace()) {
       Operands o = bind("weights", weights, statistics, workspace, false);
-      replaceZeroGradients(o);
+      findTerms(o, workspace);
       Tensor scores = Tensor.allocate(arena, DType.F32, o.rows, o.n);
       long rowBytes = (long) o.n * Float.BYTES;
       Parallel.forRanges(
@@ -183,9 +199,39 @@ public final class Pruner {
     }
   }
 
+  /** Receives the scores of one row, F32. */
+  interface ScoreVisitor {
+    /** Takes scores that are overwritten afterwards. */
+    void visit(MemorySegment scores);
+  }
+
+  /**
+   * Shows the scores of rows of a larger matrix, one row after the other, for a method whose scores
+   * take nothing from other rows.
+   *
+   * @param firstRow number of the first row in that matrix, for errors
+   */
+  void visitScores(
+      String name,
+      Tensor weights,
+      Statistics statistics,
+      long firstRow,
+      PruneWorkspace workspace,
+      ScoreVisitor visitor) {
+    Operands o = bind(name, weights, statistics, workspace, false);
+    o.firstRow = firstRow;
+    MatrixSelection.RowScores scores = rowScores(o, workspace);
+    for (long row = 0; row < o.rows; row++) {
+      visitor.visit(scores.of(row, 0).asSlice(0, (long) o.n * Float.BYTES));
+    }
+  }
+
   private long run(Operands o, PruneWorkspace workspace, @Nullable Tensor mask) {
     if (o.rows == 0 || o.n == 0) {
       return 0;
+    }
+    if (preserveMask) {
+      PreservedZeros.require(o, pattern);
     }
     return switch (pattern) {
       case Pattern.NM nm -> {
@@ -373,16 +419,72 @@ public final class Pruner {
       boolean inPlace) {
     Operands o = workspace.operands;
     o.bind(name, method, compat, weights, statistics, inPlace);
+    o.zerosFirst = preserveMask;
+    o.gradientScale = gradientScale;
     workspace.reserve(threads, kernels.scratchBytes(o.n), o.n);
+    if (method == Method.RIA) {
+      o.c = workspace.powers(o.c, o.n, exponent);
+    }
     return o;
   }
 
-  /** Scores without the gradients where all of them are zero. */
-  private void replaceZeroGradients(Operands o) {
+  /**
+   * Finds what the scores take from the whole matrix; scores without the gradients where all of
+   * them are zero.
+   */
+  private void findTerms(Operands o, PruneWorkspace workspace) {
     if (o.hasOnlyZeroGradients()) {
       o.method = withoutGradients(o.name, method);
       o.halfProducts = false;
     }
+    if (o.method == Method.RIA) {
+      sumColumns(o, workspace);
+    } else if (o.method == Method.PRUNER_ZERO) {
+      findGradientRange(o, workspace);
+    }
+  }
+
+  /**
+   * Columns whose sums a thread finds at a time: every sum is taken by one thread, in row order.
+   */
+  private static final int STRIPE = 512;
+
+  private void sumColumns(Operands o, PruneWorkspace workspace) {
+    MemorySegment sums = workspace.columnSums();
+    Parallel.forRanges(
+        o.n,
+        STRIPE,
+        threads,
+        (from, to, worker) ->
+            kernels.columnSums(o, (int) from, (int) to, sums, workspace.scratch(worker)));
+    for (int j = 0; j < o.n; j++) {
+      if (!Float.isFinite(sums.get(JAVA_FLOAT, (long) j * Float.BYTES))) {
+        o.requireFinite();
+      }
+    }
+    o.columnSums = sums;
+  }
+
+  private void findGradientRange(Operands o, PruneWorkspace workspace) {
+    int[] least = new int[threads];
+    int[] most = new int[threads];
+    Arrays.fill(least, Integer.MAX_VALUE);
+    Parallel.forRanges(
+        o.rows,
+        grain(o),
+        threads,
+        (from, to, worker) -> {
+          long range = kernels.gradientRange(o, from, to, workspace.scratch(worker));
+          least[worker] = Math.min(least[worker], (int) range);
+          most[worker] = Math.max(most[worker], (int) (range >>> Integer.SIZE));
+        });
+    float smallest = Float.intBitsToFloat(Arrays.stream(least).min().getAsInt());
+    float largest = Float.intBitsToFloat(Arrays.stream(most).max().getAsInt());
+    if (!Float.isFinite(largest)) {
+      o.requireFinite();
+    }
+    o.leastGradient = smallest == largest ? 0 : smallest;
+    o.gradientRange = largest - o.leastGradient;
   }
 
   /** What a layer is pruned by when all of its gradients are zero; logs a warning. */
@@ -397,11 +499,29 @@ public final class Pruner {
     return replacement;
   }
 
+  /** All settings that decide about the result. */
+  @Override
+  public String toString() {
+    return method.label()
+        + ", "
+        + pattern
+        + ", "
+        + compat
+        + ", gradients x "
+        + gradientScale
+        + ", c^"
+        + exponent
+        + (preserveMask ? ", preserves zeros" : "");
+  }
+
   /** Collects the settings of a {@link Pruner}. */
   public static final class Builder {
     private Method method = Method.GBLM;
     private @Nullable Pattern pattern;
     private Compat compat = Compat.EXACT;
+    private float gradientScale = DEFAULT_GRADIENT_SCALE;
+    private double exponent = DEFAULT_EXPONENT;
+    private boolean preserveMask;
     private @Nullable Tier tier;
     private int threads = 1;
 
@@ -425,6 +545,47 @@ public final class Pruner {
     /** Exact selection by default. */
     public Builder compat(Compat compat) {
       this.compat = compat;
+      return this;
+    }
+
+    /**
+     * The factor alpha of the gradients in {@link Method#WANDA_PLUS_PLUS}, finite and not negative;
+     * 100 by default, as published. Other methods do not read it: their statistic has the scale.
+     *
+     * @throws IllegalArgumentException where it is out of its range
+     */
+    public Builder gradientScale(double alpha) {
+      if (!(alpha >= 0 && alpha <= Float.MAX_VALUE)) {
+        throw new IllegalArgumentException(
+            "gradient scale: expected a finite factor that is not negative, got " + alpha);
+      }
+      gradientScale = (float) alpha;
+      return this;
+    }
+
+    /**
+     * The exponent a of the column norms in {@link Method#RIA}, finite and not negative; 0.5 by
+     * default, as published.
+     *
+     * @throws IllegalArgumentException where it is out of its range
+     */
+    public Builder exponent(double a) {
+      if (!(a >= 0 && a < Double.POSITIVE_INFINITY)) {
+        throw new IllegalArgumentException(
+            "exponent: expected a finite number that is not negative, got " + a);
+      }
+      exponent = a;
+      return this;
+    }
+
+    /**
+     * Keeps the zeros that the weights have and counts them: every group ends with exactly the
+     * zeros that the pattern demands, whatever the scores. A group with more of them is rejected.
+     * False by default: then zeros are selected first, too, but a weight that scores 0 without
+     * being zero, as all of a dead input column do, is their equal.
+     */
+    public Builder preserveMask(boolean preserve) {
+      preserveMask = preserve;
       return this;
     }
 

@@ -23,31 +23,100 @@ final class ScalarPruneKernels implements PruneKernels {
 
   @Override
   public long score(Operands o, long row, MemorySegment out, MemorySegment scratch) {
+    return score(o, row, 0, o.n, out, 0) ? ALL_FINITE : row;
+  }
+
+  /**
+   * Writes the scores of columns [from, to) of a row to {@code out} at {@code at}; false where an
+   * operand is not finite.
+   */
+  static boolean score(Operands o, long row, int from, int to, MemorySegment out, long at) {
     boolean finite = true;
-    for (int j = 0; j < o.n; j++) {
+    float rowSum = o.method == Method.RIA ? rowSum(o, row) : 1;
+    for (int j = from; j < to; j++) {
       float w = Math.abs(load(o.w, row * o.wStride, o.wType, j));
       float c = o.method.usesActivations() ? o.c.get(JAVA_FLOAT, (long) j * Float.BYTES) : 0;
       float g = o.method.usesGradients() ? Math.abs(load(o.g, row * o.gStride, o.gType, j)) : 0;
-      out.set(JAVA_FLOAT, (long) j * Float.BYTES, score(o.method, o.halfProducts, w, c, g));
+      float score = score(o, w, c, g, j, rowSum);
+      if (o.zerosFirst) {
+        score = w == 0 ? 0 : Math.max(score, Float.MIN_VALUE);
+      }
+      out.set(JAVA_FLOAT, at + (long) (j - from) * Float.BYTES, score);
       finite &= Float.isFinite(w) && Float.isFinite(c) && Float.isFinite(g);
     }
-    return finite ? ALL_FINITE : row;
+    return finite;
   }
 
-  private static float score(Method method, boolean halfProducts, float w, float c, float g) {
-    return switch (method) {
+  private static float score(Operands o, float w, float c, float g, int j, float rowSum) {
+    return switch (o.method) {
       case MAGNITUDE -> w;
       case WANDA -> w * c;
       case GRADIENT -> w * g;
       case GBLM -> {
         float byActivation = w * c;
         float byGradient = w * g;
-        if (halfProducts) {
+        if (o.halfProducts) {
           byGradient = Float.float16ToFloat(Float.floatToFloat16(byGradient));
         }
         yield byActivation + byGradient;
       }
+      case RIA -> (w / o.columnSums.get(JAVA_FLOAT, (long) j * Float.BYTES) + w / rowSum) * c;
+      case PRUNER_ZERO -> product(w * w, (g - o.leastGradient) / o.gradientRange);
+      case WANDA_PLUS_PLUS -> product(o.gradientScale * g + c, w);
     };
+  }
+
+  /** The product, 0 where one factor is 0 although the other overflowed. */
+  private static float product(float a, float b) {
+    return a == 0 || b == 0 ? 0 : a * b;
+  }
+
+  /** Partial sums of a row: fixed, so that every tier adds in the same order. */
+  static final int PARTIAL_SUMS = 64;
+
+  /** The sum of |W| over a row, by 64 partial sums of every 64th weight; 1 where it is 0. */
+  private static float rowSum(Operands o, long row) {
+    double[] sums = new double[PARTIAL_SUMS];
+    for (int j = 0; j < o.n; j++) {
+      sums[j % PARTIAL_SUMS] += Math.abs(load(o.w, row * o.wStride, o.wType, j));
+    }
+    double sum = 0;
+    for (double partial : sums) {
+      sum += partial;
+    }
+    return divisor(sum);
+  }
+
+  /** A sum of |W| as the divisor of the weights in it. */
+  static float divisor(double sum) {
+    return sum == 0 ? 1 : (float) sum;
+  }
+
+  @Override
+  public void columnSums(Operands o, int from, int to, MemorySegment sums, MemorySegment scratch) {
+    double[] columns = new double[to - from];
+    for (long row = 0; row < o.rows; row++) {
+      for (int j = from; j < to; j++) {
+        columns[j - from] += Math.abs(load(o.w, row * o.wStride, o.wType, j));
+      }
+    }
+    for (int j = from; j < to; j++) {
+      sums.set(JAVA_FLOAT, (long) j * Float.BYTES, divisor(columns[j - from]));
+    }
+  }
+
+  @Override
+  public long gradientRange(Operands o, long from, long to, MemorySegment scratch) {
+    int least = Integer.MAX_VALUE;
+    int most = 0;
+    for (long row = from; row < to; row++) {
+      for (int j = 0; j < o.n; j++) {
+        float g = Math.abs(load(o.g, row * o.gStride, o.gType, j));
+        least = Math.min(least, Float.floatToRawIntBits(g));
+        most = Math.max(most, Float.floatToRawIntBits(g));
+      }
+    }
+    return (long) most << Integer.SIZE | least;
   }
 
   @Override

@@ -1,5 +1,6 @@
 package org.quern.prune;
 
+import static java.lang.foreign.ValueLayout.JAVA_DOUBLE_UNALIGNED;
 import static java.lang.foreign.ValueLayout.JAVA_FLOAT_UNALIGNED;
 import static java.lang.foreign.ValueLayout.JAVA_SHORT_UNALIGNED;
 
@@ -27,10 +28,10 @@ final class VectorPruneKernels implements PruneKernels {
 
   private VectorPruneKernels() {}
 
-  // Scratch memory: six rows of floats, each rounded up to whole words of selection bits and with a
+  // Scratch memory: eight rows of floats, each rounded up to whole words of selection bits and with
+  // a
   // vector of room behind it, because passes and compression work on whole vectors; then the cells
-  // of
-  // four masks, the first two of which also serve as double cells.
+  // of four masks, the first two of which also serve as double cells; then sums of a row.
 
   private static int padded(int n) {
     return Math.ceilDiv(n, Long.SIZE) * Long.SIZE;
@@ -57,27 +58,51 @@ final class VectorPruneKernels implements PruneKernels {
     return 4 * row(n);
   }
 
+  /** A strip of gradients to compute scores from: the second spare list, free at that time. */
+  private static long gStrip(int n) {
+    return 5 * row(n);
+  }
+
+  /** Ones, which stand for the weights where a strip of scores stands for c. */
+  private static long ones(int n) {
+    return 6 * row(n);
+  }
+
+  /** A strip of scores. */
+  private static long scores(int n) {
+    return 7 * row(n);
+  }
+
   private static long cells(int n, int set) {
-    return 6 * row(n) + set * VectorCells.bytes(padded(n));
+    return 8 * row(n) + set * VectorCells.bytes(padded(n));
+  }
+
+  /** The partial sums of a row in F64, and their total in F32 behind them. */
+  private static long sums(int n) {
+    return Math.ceilDiv(cells(n, 4), Long.BYTES) * Long.BYTES;
+  }
+
+  private static long rowSum(int n) {
+    return sums(n) + (long) ScalarPruneKernels.PARTIAL_SUMS * Double.BYTES;
   }
 
   @Override
   public long scratchBytes(int n) {
-    return cells(n, 4);
+    return rowSum(n) + Double.BYTES;
   }
 
   // Operands in F32 are read where they are. All others are copied to scratch, a strip of columns
-  // at
-  // a time: little enough to be in the first-level cache when the pass over it comes.
+  // at a time: little enough to be in the first-level cache when the pass over it comes. The same
+  // holds for scores that are no sum of products.
 
   private static final int STRIP = 1024;
 
   private static boolean directW(Operands o) {
-    return o.wType == DType.F32 && !o.halfProducts;
+    return o.wType == DType.F32 && o.isSumOfProducts();
   }
 
   private static boolean directG(Operands o) {
-    return o.gType == DType.F32 && o.method.usesGradients() && !o.halfProducts;
+    return o.gType == DType.F32 && o.method.usesGradients() && o.isSumOfProducts();
   }
 
   /**
@@ -89,13 +114,15 @@ final class VectorPruneKernels implements PruneKernels {
     clearTail(scratch, 0, n);
     clearTail(scratch, gRow(n), n);
     clearTail(scratch, cRow(n), n);
-    boolean ones = o.method == Method.MAGNITUDE || o.halfProducts;
-    if (o.method.usesActivations() && !ones) {
+    if (o.method.usesActivations()) {
       MemorySegment.copy(o.c, 0, scratch, cRow(n), (long) n * Float.BYTES);
     } else {
-      VectorCells.fill(scratch, cRow(n), ones ? 1 : 0, n);
+      VectorCells.fill(scratch, cRow(n), o.method == Method.MAGNITUDE ? 1 : 0, n);
     }
-    if (!o.method.usesGradients() || o.halfProducts) {
+    if (!o.isSumOfProducts()) {
+      VectorCells.fill(scratch, ones(n), 1, padded(Math.min(n, STRIP)));
+    }
+    if (!o.method.usesGradients() || !o.isSumOfProducts()) {
       VectorCells.fill(scratch, gRow(n), 0, n);
     }
     VectorCells.clearDouble(scratch, cells(n, 0), padded(n) / Long.SIZE - 1);
@@ -107,24 +134,137 @@ final class VectorPruneKernels implements PruneKernels {
     VectorCells.fill(scratch, row + (long) (n % STRIP / LANES) * VectorCells.BYTES, 0, LANES);
   }
 
+  /** Zeroes the vector in which a strip of scratch ends. */
+  private static void clearBehind(MemorySegment scratch, long strip, int columns) {
+    VectorCells.fill(scratch, strip + (long) (columns / LANES) * VectorCells.BYTES, 0, LANES);
+  }
+
   /**
-   * Copies a strip of a row to the start of scratch: all of it, or of an operand that is read where
-   * it is what lies behind the last whole vector. Scores with rounded products are computed here
-   * for the whole row, and take the place of the weights.
+   * Makes ready a strip of a row in scratch: of an operand that is read where it is what lies
+   * behind the last whole vector, of any other all of it, or the scores.
+   *
+   * @return {@link VectorScores#NOT_FINITE} where scores were written and an operand is not finite
    */
-  private static void load(Operands o, long row, int column, int columns, MemorySegment scratch) {
-    int whole = columns / LANES * LANES;
-    if (o.halfProducts) {
-      if (column == 0) {
-        ScalarPruneKernels.INSTANCE.score(o, row, scratch, scratch);
-      }
-      return;
+  private static long load(Operands o, long row, int column, int columns, MemorySegment scratch) {
+    if (!o.isSumOfProducts()) {
+      return writeScores(o, row, column, columns, scratch);
     }
+    int whole = columns / LANES * LANES;
     load(o.w, row * o.wStride, o.wType, column, directW(o) ? whole : 0, columns, scratch, 0);
     if (o.method.usesGradients()) {
       int first = directG(o) ? whole : 0;
       load(o.g, row * o.gStride, o.gType, column, first, columns, scratch, gRow(o.n));
     }
+    return 0;
+  }
+
+  /** Writes the scores of a strip. */
+  private static long writeScores(
+      Operands o, long row, int column, int columns, MemorySegment scratch) {
+    int n = o.n;
+    if (o.halfProducts) {
+      clearBehind(scratch, scores(n), columns);
+      boolean finite =
+          ScalarPruneKernels.score(o, row, column, column + columns, scratch, scores(n));
+      return finite ? 0 : VectorScores.NOT_FINITE;
+    }
+    if (o.method == Method.RIA && column == 0) {
+      sumRow(o, row, scratch);
+    }
+    int vectors = columns / LANES;
+    int whole = vectors * LANES;
+    boolean copiesW = o.wType != DType.F32;
+    clearBehind(scratch, 0, columns);
+    load(o.w, row * o.wStride, o.wType, column, copiesW ? 0 : whole, columns, scratch, 0);
+    MemorySegment w = copiesW ? scratch : o.w;
+    long wAt = copiesW ? 0 : row * o.wStride + (long) column * Float.BYTES;
+    // Zeros, where the method has no gradients.
+    MemorySegment g = scratch;
+    long gAt = gRow(n);
+    long gTail = gRow(n);
+    if (o.method.usesGradients()) {
+      boolean copiesG = o.gType != DType.F32;
+      clearBehind(scratch, gStrip(n), columns);
+      int first = copiesG ? 0 : whole;
+      load(o.g, row * o.gStride, o.gType, column, first, columns, scratch, gStrip(n));
+      g = copiesG ? scratch : o.g;
+      gAt = copiesG ? gStrip(n) : row * o.gStride + (long) column * Float.BYTES;
+      gTail = gStrip(n) + (long) whole * Float.BYTES;
+    }
+    long result = writeScores(o, w, wAt, g, gAt, column, vectors, scratch, scores(n));
+    if (whole < columns) {
+      long tail = (long) whole * Float.BYTES;
+      long out = scores(n) + tail;
+      result |= writeScores(o, scratch, tail, scratch, gTail, column + whole, 1, scratch, out);
+    }
+    return result;
+  }
+
+  /** Writes the scores of whole vectors. */
+  private static long writeScores(
+      Operands o,
+      MemorySegment w,
+      long wAt,
+      MemorySegment g,
+      long gAt,
+      int column,
+      int vectors,
+      MemorySegment scratch,
+      long out) {
+    long at = (long) column * Float.BYTES;
+    long c = cRow(o.n) + at;
+    long result =
+        switch (o.method) {
+          case MAGNITUDE, WANDA, GRADIENT, GBLM ->
+              VectorScores.write(w, wAt, g, gAt, scratch, c, vectors, scratch, out);
+          case RIA -> {
+            float rowSum = scratch.get(JAVA_FLOAT_UNALIGNED, rowSum(o.n));
+            yield VectorFormulas.ria(
+                w, wAt, scratch, c, o.columnSums, at, rowSum, vectors, scratch, out);
+          }
+          case PRUNER_ZERO ->
+              VectorFormulas.prunerZero(
+                  w, wAt, g, gAt, o.leastGradient, o.gradientRange, vectors, scratch, out);
+          case WANDA_PLUS_PLUS ->
+              VectorFormulas.wandaPlusPlus(
+                  w, wAt, g, gAt, scratch, c, o.gradientScale, vectors, scratch, out);
+        };
+    if (o.zerosFirst) {
+      VectorFormulas.zerosFirst(w, wAt, vectors, scratch, out);
+    }
+    return result;
+  }
+
+  /** Adds |W| of a strip of a row to sums, as {@link VectorFormulas#addMagnitudes} does. */
+  private static void addMagnitudes(
+      Operands o, long row, int column, int columns, MemorySegment scratch, long sums, int mask) {
+    int whole = columns / LANES * LANES;
+    boolean copies = o.wType != DType.F32;
+    long at = row * o.wStride + (long) column * Float.BYTES;
+    clearBehind(scratch, 0, columns);
+    load(o.w, row * o.wStride, o.wType, column, copies ? 0 : whole, columns, scratch, 0);
+    VectorFormulas.addMagnitudes(
+        copies ? scratch : o.w, copies ? 0 : at, 0, whole, scratch, sums, mask);
+    if (whole < columns) {
+      VectorFormulas.addMagnitudes(
+          scratch, (long) whole * Float.BYTES, whole, LANES, scratch, sums, mask);
+    }
+  }
+
+  /** Sums |W| over a row, as {@link ScalarPruneKernels} does. */
+  private static void sumRow(Operands o, long row, MemorySegment scratch) {
+    int n = o.n;
+    VectorCells.fill(scratch, sums(n), 0, 2 * ScalarPruneKernels.PARTIAL_SUMS);
+    int mask = VectorFormulas.maskOf(ScalarPruneKernels.PARTIAL_SUMS);
+    for (int column = 0; column < n; column += STRIP) {
+      int columns = Math.min(STRIP, n - column);
+      addMagnitudes(o, row, column, columns, scratch, sums(n), mask);
+    }
+    double sum = 0;
+    for (int i = 0; i < ScalarPruneKernels.PARTIAL_SUMS; i++) {
+      sum += scratch.get(JAVA_DOUBLE_UNALIGNED, sums(n) + (long) i * Double.BYTES);
+    }
+    scratch.set(JAVA_FLOAT_UNALIGNED, rowSum(n), ScalarPruneKernels.divisor(sum));
   }
 
   private static void load(
@@ -148,10 +288,9 @@ final class VectorPruneKernels implements PruneKernels {
     }
   }
 
-  /** Where the weights of a strip are, in w or in scratch. */
+  /** Where the weights of a strip are, in w or in scratch, or the ones that stand for them. */
   private static long wOffset(Operands o, long row, int column) {
-    long at = (long) column * Float.BYTES;
-    return directW(o) ? row * o.wStride + at : o.halfProducts ? at : 0;
+    return directW(o) ? row * o.wStride + (long) column * Float.BYTES : wTail(o, 0);
   }
 
   /** Where the gradients of a strip are, in g or in scratch. */
@@ -160,16 +299,19 @@ final class VectorPruneKernels implements PruneKernels {
   }
 
   /** Where what lies behind the last whole vector of a strip of weights is in scratch. */
-  private static long wTail(Operands o, int column, int whole) {
-    return (long) (o.halfProducts ? column + whole : whole) * Float.BYTES;
+  private static long wTail(Operands o, int whole) {
+    return (o.isSumOfProducts() ? 0 : ones(o.n)) + (long) whole * Float.BYTES;
   }
 
   private static long gTail(Operands o, int whole) {
     return gRow(o.n) + (long) whole * Float.BYTES;
   }
 
-  private static long cOffset(Operands o, int column) {
-    return cRow(o.n) + (long) column * Float.BYTES;
+  /** Where c is from the given column of a strip on, or the scores that stand for it. */
+  private static long cOffset(Operands o, int column, int within) {
+    return o.isSumOfProducts()
+        ? cRow(o.n) + (long) (column + within) * Float.BYTES
+        : scores(o.n) + (long) within * Float.BYTES;
   }
 
   /** True where every operand of a row is finite: then a score that is not has overflowed. */
@@ -192,7 +334,7 @@ final class VectorPruneKernels implements PruneKernels {
     long result = 0;
     for (int column = 0; column < o.n; column += STRIP) {
       int columns = Math.min(STRIP, o.n - column);
-      load(o, row, column, columns, scratch);
+      result |= load(o, row, column, columns, scratch);
       int vectors = columns / LANES;
       int whole = vectors * LANES;
       long at = (long) column * Float.BYTES;
@@ -203,7 +345,7 @@ final class VectorPruneKernels implements PruneKernels {
               g,
               gOffset(o, row, column),
               scratch,
-              cOffset(o, column),
+              cOffset(o, column, 0),
               vectors,
               out,
               at);
@@ -211,11 +353,11 @@ final class VectorPruneKernels implements PruneKernels {
         result |=
             VectorScores.write(
                 scratch,
-                wTail(o, column, whole),
+                wTail(o, whole),
                 scratch,
                 gTail(o, whole),
                 scratch,
-                cOffset(o, column + whole),
+                cOffset(o, column, whole),
                 1,
                 scratch,
                 list(o.n));
@@ -319,7 +461,7 @@ final class VectorPruneKernels implements PruneKernels {
     long result = 0;
     for (int column = 0; column < n; column += strip) {
       int columns = Math.min(strip, n - column);
-      load(o, row, column, columns, scratch);
+      result |= load(o, row, column, columns, scratch);
       int vectors = columns / LANES;
       int whole = vectors * LANES;
       long cells = VectorCells.doubleAt(cells(n, 0), column / LANES);
@@ -330,7 +472,7 @@ final class VectorPruneKernels implements PruneKernels {
               g,
               gOffset(o, row, column),
               scratch,
-              cOffset(o, column),
+              cOffset(o, column, 0),
               vectors,
               low,
               high,
@@ -341,11 +483,11 @@ final class VectorPruneKernels implements PruneKernels {
         long more =
             VectorScores.bracket(
                 scratch,
-                wTail(o, column, whole),
+                wTail(o, whole),
                 scratch,
                 gTail(o, whole),
                 scratch,
-                cOffset(o, column + whole),
+                cOffset(o, column, whole),
                 1,
                 low,
                 high,
@@ -440,12 +582,12 @@ final class VectorPruneKernels implements PruneKernels {
 
   private static long runs(
       Operands o, long row, int column, int columns, int of, MemorySegment scratch) {
-    load(o, row, column, columns, scratch);
+    long result = load(o, row, column, columns, scratch);
     int vectors = columns / LANES;
     int whole = vectors * LANES;
     long cells = cells(o.n, 0);
     long stride = cells(o.n, 1) - cells;
-    long result =
+    result |=
         runs(
             of,
             directW(o) ? o.w : scratch,
@@ -453,7 +595,7 @@ final class VectorPruneKernels implements PruneKernels {
             directG(o) ? o.g : scratch,
             gOffset(o, row, column),
             scratch,
-            cOffset(o, column),
+            cOffset(o, column, 0),
             vectors,
             cells,
             stride);
@@ -462,11 +604,11 @@ final class VectorPruneKernels implements PruneKernels {
           runs(
               of,
               scratch,
-              wTail(o, column, whole),
+              wTail(o, whole),
               scratch,
               gTail(o, whole),
               scratch,
-              cOffset(o, column + whole),
+              cOffset(o, column, whole),
               1,
               VectorCells.at(cells, vectors),
               stride);
@@ -536,6 +678,51 @@ final class VectorPruneKernels implements PruneKernels {
       apply(o, row, bits, bitsOffset);
     }
     return ALL_FINITE;
+  }
+
+  // What scores take from the whole matrix.
+
+  @Override
+  public void columnSums(Operands o, int from, int to, MemorySegment sums, MemorySegment scratch) {
+    int n = o.n;
+    for (int column = from; column < to; column += STRIP) {
+      int columns = Math.min(STRIP, to - column);
+      int whole = Math.ceilDiv(columns, LANES) * LANES;
+      // Two spare lists hold as many F64.
+      VectorCells.fill(scratch, spare(n), 0, 2 * whole);
+      for (long row = 0; row < o.rows; row++) {
+        addMagnitudes(o, row, column, columns, scratch, spare(n), -1);
+      }
+      for (int j = 0; j < columns; j++) {
+        double sum = scratch.get(JAVA_DOUBLE_UNALIGNED, spare(n) + (long) j * Double.BYTES);
+        sums.set(
+            JAVA_FLOAT_UNALIGNED,
+            (long) (column + j) * Float.BYTES,
+            ScalarPruneKernels.divisor(sum));
+      }
+    }
+  }
+
+  @Override
+  public long gradientRange(Operands o, long from, long to, MemorySegment scratch) {
+    int least = Integer.MAX_VALUE;
+    int most = 0;
+    for (long row = from; row < to; row++) {
+      for (int column = 0; column < o.n; column += STRIP) {
+        int columns = Math.min(STRIP, o.n - column);
+        load(o.g, row * o.gStride, o.gType, column, 0, columns, scratch, 0);
+        int whole = columns / LANES * LANES;
+        long range = VectorFormulas.range(scratch, 0, columns / LANES);
+        least = Math.min(least, (int) range);
+        most = Math.max(most, (int) (range >>> Integer.SIZE));
+        for (int j = whole; j < columns; j++) {
+          float g = Math.abs(scratch.get(JAVA_FLOAT_UNALIGNED, (long) j * Float.BYTES));
+          least = Math.min(least, Float.floatToRawIntBits(g));
+          most = Math.max(most, Float.floatToRawIntBits(g));
+        }
+      }
+    }
+    return (long) most << Integer.SIZE | least;
   }
 
   // Application.

@@ -16,8 +16,9 @@ import org.quern.runtime.NativeViews;
  * Passes over the operands of one row that compute scores and compare them.
  *
  * <p>One formula serves all methods: S = |W| c + |W| |G| with zeros for an absent G or c, and ones
- * for c where the score is |W| alone; products with 0 and 1 and sums with 0 are exact. Scores are
- * never negative, so their bits order like integers.
+ * for c where the score is |W| alone; products with 0 and 1 and sums with 0 are exact. Scores that
+ * are no sum of products are written by {@link VectorFormulas} strip by strip and stand for c, with
+ * ones for W. Scores are never negative, so their bits order like integers.
  *
  * <p>Loops take one vector a turn and C2 unrolls them; a body of several vectors is not compiled
  * well (its nodes pass NodeCountInliningCutoff).
@@ -114,7 +115,7 @@ final class VectorScores {
 
   // Not reduceLanes(UMAX): on JDK 25 its identity is Integer.MIN_VALUE, which is larger than every
   // score.
-  private static long finite(IntVector largest) {
+  static long finite(IntVector largest) {
     return largest.compare(UGE, INFINITY_BITS).anyTrue() ? NOT_FINITE : 0;
   }
 

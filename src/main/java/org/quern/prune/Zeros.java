@@ -8,7 +8,7 @@ import org.quern.runtime.NativeViews;
 import org.quern.tensor.DType;
 
 /** Counts zeros of either sign. */
-final class Zeros {
+public final class Zeros {
   private Zeros() {}
 
   /**
@@ -18,7 +18,7 @@ final class Zeros {
    * @param elements native memory of whole elements
    * @param type F16, BF16, F32 or F64
    */
-  static long count(MemorySegment elements, DType type) {
+  public static long count(MemorySegment elements, DType type) {
     long signs =
         switch (type.bytes()) {
           case Short.BYTES -> 0x8000_8000_8000_8000L;

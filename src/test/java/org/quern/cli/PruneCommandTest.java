@@ -13,6 +13,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Map;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -20,6 +21,10 @@ import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
+import org.quern.prune.CheckpointPruner;
+import org.quern.prune.Method;
+import org.quern.prune.Perplexities;
+import org.quern.prune.PruneReport;
 import org.quern.prune.SampleModel;
 
 class PruneCommandTest {
@@ -111,13 +116,111 @@ class PruneCommandTest {
   }
 
   @Test
-  void thePageHoldsTableAndPlot() throws IOException {
+  void thePageHoldsTablesAndPictures() throws IOException {
     Path page = directory.resolve("page.html");
-    assertEquals(0, prune("--method", "magnitude", "--report", page.toString()).code());
+    assertEquals(
+        0, prune("--method", "magnitude", "--sparsity", "2:4", "--report", page.toString()).code());
     String html = Files.readString(page);
     assertTrue(html.contains("<td>" + LAYER + "</td>"), html.substring(0, 2000));
+    // Share of zeros, then the picture, whose 6 x 8 tiles are single weights, and its profiles.
     assertTrue(html.contains("\"y\":[50.0]"));
-    assertEquals(2, html.split("<canvas", -1).length);
+    assertTrue(html.contains("across: inputs 0 to 7; down: outputs 0 to 5; pale 0, dark 100"));
+    assertTrue(html.contains("\"y\":[50.0,50.0,50.0,50.0,50.0,50.0]"));
+    assertEquals(4, html.split("<canvas", -1).length);
+    assertEquals(
+        0, prune("--method", "magnitude", "--dry-run", "--report", page.toString()).code());
+    assertEquals(2, Files.readString(page).split("<canvas", -1).length);
+  }
+
+  @Test
+  void aTableOfMeasuredPerplexitiesMayStandOnThePage() throws IOException {
+    Path page = directory.resolve("page.html");
+    Perplexities measured = new Perplexities(5.5);
+    measured.add("wanda", "50 %", 7.26);
+    measured.add("wanda", "2:4", 11.53);
+    measured.add("gblm l1", "50 %", 7.15);
+    PruneReport report = CheckpointPruner.builder().method(Method.MAGNITUDE).build().dryRun(model);
+    new PruneReportPage(report, Map.of(), new Table("LAYER")).perplexities(measured).write(page);
+    String html = Files.readString(page);
+    assertTrue(html.contains("Perplexity after pruning (dense: 5.500)"));
+    assertTrue(html.contains("<th>METHOD</th><th class=\"figure\">50 %</th>"), html);
+    assertTrue(html.contains("<td>wanda</td><td class=\"figure\">7.260</td>"));
+    assertTrue(
+        html.contains(
+            "<td>gblm l1</td><td class=\"figure\">7.150</td><td class=\"figure\">-</td>"));
+  }
+
+  @Test
+  void owlGivesEveryBlockItsOwnRatio() throws IOException {
+    SampleModel blocks = new SampleModel(3);
+    SampleModel norms = new SampleModel(4);
+    float[] flat = new float[64];
+    Arrays.fill(flat, 1);
+    float[] spiked = flat.clone();
+    spiked[7] = 40;
+    for (int block = 0; block < 2; block++) {
+      blocks.add("model.layers." + block + ".fc.weight", "F32", 10, 64);
+      norms.add("layers." + block + ".fc.column_norm", "F32", block == 0 ? spiked : flat, 64);
+    }
+    blocks.write(model);
+    Path activations = norms.write(directory.resolve("a.safetensors"));
+    String[] options = {
+      "--method",
+      "magnitude",
+      "--group",
+      "row",
+      "--sparsity",
+      "0.6",
+      "--activations",
+      activations.toString(),
+      "--owl",
+      "M=3,lambda=0.1",
+      "--force"
+    };
+    Shell shell = prune(options);
+    assertEquals(0, shell.code(), shell.err());
+    // The spiked block has all outliers: it keeps 0.1 more than on average, the other 0.1 less.
+    assertTrue(shell.out().matches("(?s).*layers\\.0.* 0\\.5.*320   50\\.00 %.*"), shell.out());
+    assertTrue(shell.out().contains("440   68.75 %"), shell.out());
+    assertRejected(
+        "owl: expected settings such as M=5,lambda=0.08, got 'M'",
+        prune("--method", "magnitude", "--owl", "M"));
+    assertRejected(
+        "activations: expected a file with the statistics of model.layers.0.fc.weight, got none",
+        prune("--method", "magnitude", "--owl"));
+    assertRejected(
+        "owl: expected a pattern by ratio, of which every block has its own, got 2:4",
+        prune("--method", "magnitude", "--sparsity", "2:4", "--owl"));
+    assertRejected(
+        "take a smaller lambda",
+        prune(
+            "--method",
+            "magnitude",
+            "--sparsity",
+            "0.05",
+            "--owl",
+            "lambda=0.5",
+            "--activations",
+            activations.toString()));
+  }
+
+  @Test
+  void aMaskIsPreservedOnlyWhereItFits() throws IOException {
+    assertEquals(0, prune("--method", "magnitude", "--sparsity", "2:4").code());
+    Path again = directory.resolve("again.safetensors");
+    String[] preserve = {
+      "prune", output.toString(), "--method", "magnitude", "--preserve-mask", "-o", again.toString()
+    };
+    Shell shell = Shell.run(List.of(), with(preserve, "--sparsity", "3:4"));
+    assertEquals(0, shell.code(), shell.err());
+    assertTrue(shell.out().contains("24     36   75.00 %"), shell.out());
+    shell = Shell.run(List.of(), with(preserve, "--sparsity", "1:4", "--force"));
+    assertRejected(LAYER + ": expected at most 1 zeros in a run of 4 to preserve", shell);
+    assertTrue(shell.err().contains("got one more at row 0, column "), shell.err());
+  }
+
+  private static String[] with(String[] words, String... more) {
+    return Stream.concat(Arrays.stream(words), Arrays.stream(more)).toArray(String[]::new);
   }
 
   @Test
@@ -157,6 +260,9 @@ class PruneCommandTest {
         "--sparsity 2:4 --group row | --group: expected with a share such as 0.5 only",
         "--layout sideways | expected out-in or in-out, got 'sideways'",
         "--method guess | Invalid value for option '--method'",
+        "--method guess | expected one of magnitude, wanda, gradient, gblm, ria, pruner-zero, wanda++, got 'guess'",
+        "--exponent -1 | exponent: expected a finite number that is not negative, got -1.0",
+        "--alpha NaN | gradient scale: expected a finite factor that is not negative, got NaN",
         "--tier cuda | tier 'cuda' was demanded but",
         "--threads 0 | threads: expected at least 1, got 0",
         "--include nothing | include: expected an expression that some tensor matches, got 'nothing'",

@@ -767,7 +767,7 @@ class GauntProductContractTest {
     GauntProduct low = GauntProduct.builder(1, 1, 2).build();
     GauntProduct high = GauntProduct.builder(8, 8, 16).build();
     assertEquals(Algorithm.HYBRID, high.algorithm());
-    assertTrue(low.why().startsWith(low.algorithm() + ": least; "), low.why());
+    assertTrue(low.why().startsWith(low.algorithm() + ": least cost; "), low.why());
     GauntProduct demanded = GauntProduct.builder(1, 1, 2).algorithm(Algorithm.HYBRID).build();
     assertTrue(demanded.why().startsWith("HYBRID: demanded; "), demanded.why());
     for (int[] d : new int[][] {{0, 0, 0}, {1, 2, 2}, {3, 3, 6}, {4, 2, 5}, {4, 4, 8}}) {
@@ -801,6 +801,58 @@ class GauntProductContractTest {
   }
 
   @Test
+  void whatTheAlgorithmDoesNotSampleCannotBeSet() {
+    for (Algorithm algorithm : new Algorithm[] {Algorithm.DIRECT, Algorithm.POINTS}) {
+      assertMessage(
+          "nodes: expected one of the algorithms that have them, HYBRID or GRID, got " + algorithm,
+          () -> GauntProduct.builder(2, 2, 4).algorithm(algorithm).nodes(9).build());
+      assertMessage(
+          "azimuths: expected one of the algorithms that have them, GRID or FOURIER, got "
+              + algorithm,
+          () -> GauntProduct.builder(2, 2, 4).algorithm(algorithm).azimuths(20).build());
+    }
+    assertMessage(
+        "azimuths: expected at least 9, which integrate degree 8 exactly, got 8: fewer would break"
+            + " equivariance",
+        () -> GauntProduct.builder(2, 2, 4).algorithm(Algorithm.GRID).azimuths(8).build());
+    assertMessage(
+        "azimuths: expected at least 13, which integrate degree 8 exactly, got 12: fewer would"
+            + " break equivariance",
+        () -> GauntProduct.builder(2, 2, 4).algorithm(Algorithm.FOURIER).azimuths(12).build());
+    assertEquals(
+        Algorithm.GRID, GauntProduct.builder(2, 2, 4).nodes(6).azimuths(11).build().algorithm());
+  }
+
+  @ParameterizedTest
+  @MethodSource("tiers")
+  void moreThanNeededChangesNothingButTheCost(Tier tier) {
+    try (Arena arena = Arena.ofConfined()) {
+      Case c = new Case(arena, new int[] {2, 3, 4}, 1, 17, DType.F64, Layout.IR_MUL, 8);
+      Tensor out = c.coefficients(2);
+      GauntProduct.Builder builder = GauntProduct.builder(2, 3, 4).type(DType.F64).tier(tier);
+      builder.algorithm(Algorithm.GRID).nodes(7).azimuths(13).build().multiply(c.x[0], c.x[1], out);
+      c.compare(tier + " GRID", out, 2, c.derivatives());
+      out.fill(0);
+      builder.algorithm(Algorithm.FOURIER).nodes(0).azimuths(17).build();
+      builder.build().multiply(c.x[0], c.x[1], out);
+      c.compare(tier + " FOURIER", out, 2, c.derivatives());
+      String why = GauntProduct.builder(2, 2, 4).tier(tier).nodes(6).build().why();
+      assertTrue(why.contains("GRID") && !why.contains("POINTS"), why);
+    }
+  }
+
+  @Test
+  void theCostsOfAllAlgorithmsAreTold() {
+    GauntProduct product = GauntProduct.builder(3, 3, 6).build();
+    String why = product.why();
+    for (Algorithm algorithm : Algorithm.values()) {
+      assertTrue(why.contains(algorithm.name()), why);
+    }
+    // The first line of the table is the choice.
+    assertTrue(why.split("\\R")[1].startsWith(product.algorithm().name()), why);
+  }
+
+  @Test
   void irrepsMustFitOneAnother() {
     GauntProduct product = of("8x0e+8x1o", "8x0e+8x1o+8x2e", "8x0e+8x1o").build();
     assertEquals(Layout.MUL_IR, product.layout());
@@ -814,14 +866,107 @@ class GauntProductContractTest {
         "x2: expected 2 copies to meet x1 2x0e+2x1o, got 3x0e",
         () -> of("2x0e+2x1o", "3x0e", "2x0e"));
     assertMessage(
-        "x1: expected degrees 0, 1, 2, ... in this order with equal multiplicities, got 2x0e+3x1o",
+        "x1: expected 2 copies of every degree, as of 2x0e, got 3x1o in 2x0e+3x1o",
         () -> of("2x0e+3x1o", "2x0e", "2x0e"));
     assertMessage(
-        "x1: expected degrees 0, 1, 2, ... in this order with equal multiplicities, got 2x1o",
-        () -> of("2x1o", "2x0e", "2x0e"));
+        "x1: expected every degree once, got degree 0 again in 2x0e+2x0e+2x1o",
+        () -> of("2x0e+2x0e+2x1o", "2x0e", "2x0e"));
+    assertMessage("x2: expected irreps, got none in ''", () -> of("2x0e", "", "2x0e"));
     assertMessage(
-        "out: expected pseudo parity from 2x0e+2x1o and 2x0o, got 2x0e",
+        "out: expected pseudo parity from 2x0e+2x1o and 2x0o, got 2x0e; the other parity is that of"
+            + " CrossProduct",
         () -> of("2x0e+2x1o", "2x0o", "2x0e"));
+    assertMessage(
+        "out: expected degrees with a path from 2x1o and 2x2e, got 2e, for which l1 + l2 + l3 is odd"
+            + " or no triangle throughout",
+        () -> of("2x1o", "2x2e", "2x1o+2x2e"));
+    assertMessage(
+        "layout: expected MUL_IR for irreps with degrees 1 alone or in another order, got IR_MUL",
+        () -> of("2x1o", "2x1o", "2x0e+2x2e").layout(Layout.IR_MUL).build());
+    Irreps vector = Irreps.parse("2x1o");
+    assertMessage(
+        "out: expected pseudo parity from 2x1o and 2x1o, got 2x0e; the other parity is that of"
+            + " GauntProduct",
+        () -> CrossProduct.builder(vector, vector, Irreps.parse("2x0e")));
+    assertMessage(
+        "out: expected degrees with a path from 2x1o and 2x1o, got 2o, for which l1 + l2 + l3 is"
+            + " even or no triangle throughout",
+        () -> CrossProduct.builder(vector, vector, Irreps.parse("2x2o")));
+    assertEquals(1, CrossProduct.builder(vector, vector, Irreps.parse("2x1e")).build().degree(2));
+  }
+
+  /** Irreps with gaps and out of order give what the full product gives of zeros. */
+  @ParameterizedTest
+  @MethodSource("tiers")
+  void degreesThatIrrepsLackAreZero(Tier tier) {
+    Irreps[] part = {
+      Irreps.parse("5x2e+5x0e"), Irreps.parse("5x1o+5x3o"), Irreps.parse("5x1o+5x5o")
+    };
+    Irreps[] full = {Irreps.natural(5, 2), Irreps.natural(5, 3), Irreps.natural(5, 5)};
+    GauntProduct small = GauntProduct.builder(part[0], part[1], part[2]).tier(tier).build();
+    GauntProduct large = GauntProduct.builder(full[0], full[1], full[2]).tier(tier).build();
+    SplittableRandom random = new SplittableRandom(17);
+    try (Arena arena = Arena.ofConfined();
+        GauntWorkspace workspace = new GauntWorkspace()) {
+      Tensor[] x = new Tensor[3];
+      Tensor[] wide = new Tensor[3];
+      for (int i = 0; i < 3; i++) {
+        x[i] = Tensor.allocate(arena, DType.F32, 3, part[i].dimension());
+        wide[i] = Tensor.allocate(arena, DType.F32, 3, full[i].dimension());
+        for (int row = 0; row < 3; row++) {
+          for (int k = 0; k < part[i].dimension(); k++) {
+            x[i].setDouble(random.nextDouble(-1, 1), row, k);
+          }
+        }
+        copy(part[i], x[i], full[i], wide[i]);
+      }
+      Tensor out = Tensor.allocate(arena, DType.F32, x[2].shape());
+      Tensor wideOut = Tensor.allocate(arena, DType.F32, wide[2].shape());
+      small.multiply(x[0], x[1], out);
+      large.multiply(wide[0], wide[1], wideOut);
+      assertSame(part[2], out, full[2], wideOut);
+      ProductGradients gradients = gradients(arena, x);
+      ProductGradients wideGradients = gradients(arena, wide);
+      small.gradients(x[0], x[1], ProductWeights.NONE, x[2], gradients, workspace);
+      large.gradients(wide[0], wide[1], ProductWeights.NONE, wide[2], wideGradients, workspace);
+      for (int i = 0; i < 2; i++) {
+        assertSame(part[i], gradients.input(i), full[i], wideGradients.input(i));
+      }
+    }
+  }
+
+  private static ProductGradients gradients(Arena arena, Tensor[] x) {
+    return ProductGradients.ofInputs(
+        Tensor.allocate(arena, DType.F32, x[0].shape()),
+        Tensor.allocate(arena, DType.F32, x[1].shape()));
+  }
+
+  private static void copy(Irreps part, Tensor x, Irreps full, Tensor wide) {
+    for (int b = 0; b < part.blocks().size(); b++) {
+      Irreps.Slice from = part.slices().get(b);
+      Irreps.Slice to = full.slices().get(part.blocks().get(b).irrep().degree());
+      for (int row = 0; row < 3; row++) {
+        for (int k = 0; k < from.to() - from.from(); k++) {
+          wide.setDouble(x.getDouble(row, from.from() + k), row, to.from() + k);
+        }
+      }
+    }
+  }
+
+  private static void assertSame(
+      Irreps part, @Nullable Tensor x, Irreps full, @Nullable Tensor wide) {
+    for (int b = 0; b < part.blocks().size(); b++) {
+      Irreps.Slice from = part.slices().get(b);
+      Irreps.Slice to = full.slices().get(part.blocks().get(b).irrep().degree());
+      for (int row = 0; row < 3; row++) {
+        for (int k = 0; k < from.to() - from.from(); k++) {
+          assertEquals(
+              java.util.Objects.requireNonNull(wide).getDouble(row, to.from() + k),
+              java.util.Objects.requireNonNull(x).getDouble(row, from.from() + k),
+              part + " row " + row + " element " + k);
+        }
+      }
+    }
   }
 
   private static GauntProduct.Builder of(String x1, String x2, String out) {

@@ -49,7 +49,7 @@ class ProductAlgorithmContractTest {
   private record Kind(@Nullable Algorithm algorithm, Tier tier) {
     ProductAlgorithm of(TrilinearForm form, DType type) {
       return algorithm == null
-          ? new CrossGrid(form, type, tier)
+          ? new CrossHybrid(form, type, tier)
           : GauntProduct.algorithm(algorithm, form, type, tier);
     }
 

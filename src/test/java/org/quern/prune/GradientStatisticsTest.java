@@ -18,7 +18,7 @@ class GradientStatisticsTest {
   private final Arena arena = Arena.ofAuto();
 
   private GradientStatistics statistics(GradientNorm norm, Compat compat) {
-    return new GradientStatistics(arena, norm, compat, ROWS, COLUMNS);
+    return GradientStatistics.builder(ROWS, COLUMNS).norms(norm).compat(compat).build(arena);
   }
 
   @Test

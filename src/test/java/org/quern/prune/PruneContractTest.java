@@ -12,6 +12,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Comparator;
 import java.util.List;
+import java.util.Map;
 import java.util.Random;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
@@ -28,6 +29,7 @@ class PruneContractTest {
   private static final int[] COLUMNS = {
     1, 2, 3, 7, 15, 16, 17, 48, 63, 64, 65, 67, 100, 127, 128, 200, 259, 1024, 1027
   };
+  private static final Method[] METHODS = Method.values();
   private static final DType[] TYPES = {DType.F32, DType.F16, DType.BF16};
 
   static Stream<Tier> tiers() {
@@ -126,22 +128,61 @@ class PruneContractTest {
     return kept;
   }
 
-  private static float score(Method method, float w, float c, float g) {
-    float a = Math.abs(w) * c;
-    float b = Math.abs(w) * Math.abs(g);
+  /** Sums, extremes and settings that a score takes beside its own weight. */
+  private record Terms(float[] columns, float[] rows, float least, float range) {
+    static Terms of(Layer layer) {
+      int n = layer.cs.length;
+      double[] down = new double[n];
+      float[] rows = new float[layer.ws.length];
+      float least = Float.POSITIVE_INFINITY;
+      float most = 0;
+      for (int i = 0; i < rows.length; i++) {
+        double[] across = new double[64];
+        for (int j = 0; j < n; j++) {
+          down[j] += Math.abs(layer.ws[i][j]);
+          across[j % 64] += Math.abs(layer.ws[i][j]);
+          least = Math.min(least, Math.abs(layer.gs[i][j]));
+          most = Math.max(most, Math.abs(layer.gs[i][j]));
+        }
+        rows[i] = (float) Arrays.stream(across).reduce(0, Double::sum);
+      }
+      float[] columns = new float[n];
+      for (int j = 0; j < n; j++) {
+        columns[j] = (float) down[j];
+      }
+      return least == most
+          ? new Terms(columns, rows, 0, most)
+          : new Terms(columns, rows, least, most - least);
+    }
+  }
+
+  private static float score(Method method, Layer layer, Terms terms, int i, int j) {
+    float w = Math.abs(layer.ws[i][j]);
+    float g = Math.abs(layer.gs[i][j]);
+    float c = layer.cs[j];
+    float a = w * c;
+    float b = w * g;
     return switch (method) {
-      case MAGNITUDE -> Math.abs(w);
+      case MAGNITUDE -> w;
       case WANDA -> a;
       case GRADIENT -> b;
       case GBLM -> a + b;
+      case RIA ->
+          w == 0 ? 0 : (w / terms.columns[j] + w / terms.rows[i]) * (float) StrictMath.pow(c, 0.5);
+      case PRUNER_ZERO -> {
+        float share = (g - terms.least) / terms.range;
+        yield share == 0 ? 0 : w * w * share;
+      }
+      case WANDA_PLUS_PLUS -> w == 0 ? 0 : (100 * g + c) * w;
     };
   }
 
   private static float[][] scores(Layer layer, Method method) {
+    Terms terms = Terms.of(layer);
     float[][] scores = new float[layer.ws.length][layer.cs.length];
     for (int i = 0; i < scores.length; i++) {
       for (int j = 0; j < layer.cs.length; j++) {
-        scores[i][j] = score(method, layer.ws[i][j], layer.cs[j], layer.gs[i][j]);
+        scores[i][j] = score(method, layer, terms, i, j);
       }
     }
     return scores;
@@ -157,8 +198,11 @@ class PruneContractTest {
   }
 
   private static boolean[][] expected(Layer layer, Method method, Pattern pattern) {
-    float[][] scores = scores(layer, method);
-    int n = layer.cs.length;
+    return expected(scores(layer, method), pattern);
+  }
+
+  private static boolean[][] expected(float[][] scores, Pattern pattern) {
+    int n = scores[0].length;
     boolean[][] pruned = new boolean[scores.length][n];
     switch (pattern) {
       case Pattern.NM nm -> {
@@ -240,11 +284,12 @@ class PruneContractTest {
   void prunesExactlyTheSmallestOfEveryGroup(Tier tier) {
     long seed = 20260101L;
     Random random = new Random(seed);
+    int round = 0;
     for (int n : COLUMNS) {
       for (Values values : Values.values()) {
         DType wType = TYPES[random.nextInt(TYPES.length)];
         DType gType = TYPES[random.nextInt(TYPES.length)];
-        Method method = Method.values()[random.nextInt(Method.values().length)];
+        Method method = METHODS[round++ % METHODS.length];
         int threads = 1 + random.nextInt(2);
         try (Arena arena = Arena.ofShared()) {
           Layer layer = layer(arena, random, values, 1 + random.nextInt(6), n, wType, gType);
@@ -291,6 +336,8 @@ class PruneContractTest {
       for (Method method : Method.values()) {
         try (Arena arena = Arena.ofConfined()) {
           Layer layer = layer(arena, random, Values.NORMAL, 3, n, DType.F32, DType.F16);
+          layer.cs[n / 2] = 0;
+          layer.c.setDouble(0, n / 2);
           Tensor scores =
               Pruner.builder()
                   .method(method)
@@ -342,6 +389,7 @@ class PruneContractTest {
   @ParameterizedTest
   @MethodSource("tiers")
   void namesTheFirstValueThatIsNotFinite(Tier tier) {
+    int round = 0;
     for (Pattern pattern :
         List.of(
             Pattern.unstructured(0.5),
@@ -358,8 +406,8 @@ class PruneContractTest {
               Layer layer =
                   layer(arena, new Random(3), Values.NORMAL, 4, 136, DType.F32, DType.F32);
               store(inGradients ? layer.g : layer.w, 2, column, bad);
-              Pruner pruner =
-                  Pruner.builder().method(Method.GBLM).pattern(pattern).tier(tier).build();
+              Method method = next(round++, inGradients);
+              Pruner pruner = Pruner.builder().method(method).pattern(pattern).tier(tier).build();
               try (PruneWorkspace workspace = new PruneWorkspace()) {
                 IllegalArgumentException error =
                     assertThrows(
@@ -375,6 +423,160 @@ class PruneContractTest {
               }
             }
           }
+        }
+      }
+    }
+  }
+
+  /** The methods in turn, of those that read gradients where they must. */
+  private static Method next(int round, boolean readsGradients) {
+    Method[] methods =
+        Arrays.stream(METHODS)
+            .filter(method -> method.usesGradients() || !readsGradients)
+            .toArray(Method[]::new);
+    return methods[round % methods.length];
+  }
+
+  @ParameterizedTest
+  @MethodSource("tiers")
+  void anOperandThatScoresNothingIsCheckedAllTheSame(Tier tier) {
+    for (Method method : METHODS) {
+      for (boolean preserve : new boolean[] {false, true}) {
+        try (Arena arena = Arena.ofShared()) {
+          Layer layer = layer(arena, new Random(4), Values.NORMAL, 3, 70, DType.F32, DType.F32);
+          layer.c.setDouble(0, 66);
+          store(layer.w, 1, 65, method.usesGradients() ? 0 : Float.NaN);
+          store(layer.w, 1, 66, method.usesGradients() ? 1 : Float.NEGATIVE_INFINITY);
+          store(layer.g, 1, 65, Float.POSITIVE_INFINITY);
+          Pruner pruner =
+              Pruner.builder()
+                  .method(method)
+                  .pattern(Pattern.unstructured(0.5))
+                  .preserveMask(preserve)
+                  .tier(tier)
+                  .build();
+          IllegalArgumentException error =
+              assertThrows(
+                  IllegalArgumentException.class, () -> pruner.prune(layer.w, layer.statistics()));
+          assertTrue(error.getMessage().endsWith("at row 1, column 65"), error.getMessage());
+        }
+      }
+    }
+  }
+
+  /** A dead input column scores 0 as a zero does: only the latter is preserved first. */
+  @ParameterizedTest
+  @MethodSource("tiers")
+  void preservedZerosComeFirstAndAreCounted(Tier tier) {
+    long seed = 20261125L;
+    Random random = new Random(seed);
+    for (int n : new int[] {16, 64, 112, 1040}) {
+      for (Method method : METHODS) {
+        for (DType type : TYPES) {
+          try (Arena arena = Arena.ofShared()) {
+            Layer layer = layer(arena, random, Values.NORMAL, 5, n, type, DType.F16);
+            boolean[][] zeros = new boolean[5][n];
+            for (int j = 0; j < n; j += 4) {
+              layer.c.setDouble(0, j);
+              layer.cs[j] = 0;
+              for (int i = 0; i < 5; i++) {
+                int zero = j + 1 + random.nextInt(3);
+                zeros[i][zero] = true;
+                layer.ws[i][zero] = store(layer.w, i, zero, i % 2 == 0 ? 0f : -0f);
+              }
+            }
+            for (Pattern pattern :
+                List.of(
+                    Pattern.unstructured(0.5),
+                    Pattern.unstructured(0.75, Group.MATRIX),
+                    Pattern.nm(3, 4),
+                    Pattern.nm(4, 8),
+                    Pattern.nm(8, 16),
+                    Pattern.cumulative(0.7))) {
+              Pruner.Builder builder =
+                  Pruner.builder().method(method).pattern(pattern).tier(tier).threads(2);
+              String what = tier + " seed " + seed + " n " + n + " " + method + " " + pattern;
+              Tensor mask =
+                  builder.preserveMask(true).build().mask(arena, layer.w, layer.statistics());
+              for (int i = 0; i < 5; i++) {
+                for (int j = 0; j < n; j++) {
+                  assertTrue(!zeros[i][j] || bit(mask, i, j), what + ": " + i + ", " + j);
+                }
+              }
+              if (!(pattern instanceof Pattern.Cumulative)) {
+                Tensor plain = copy(arena, layer.w);
+                float[][] scores = scores(layer, method);
+                assertMask(what, mask, expected(ranked(scores, zeros), pattern));
+                long pruned = builder.preserveMask(true).build().prune(plain, layer.statistics());
+                assertEquals(pruned, zeros(plain), what);
+              }
+            }
+          }
+        }
+      }
+    }
+  }
+
+  /** Scores with all zeros below the weights that are not. */
+  private static float[][] ranked(float[][] scores, boolean[][] zeros) {
+    for (int i = 0; i < scores.length; i++) {
+      for (int j = 0; j < scores[i].length; j++) {
+        scores[i][j] = zeros[i][j] ? -1 : scores[i][j];
+      }
+    }
+    return scores;
+  }
+
+  private static boolean bit(Tensor mask, int i, int j) {
+    return (mask.getLong(i, j / 8) >> j % 8 & 1) != 0;
+  }
+
+  private static long zeros(Tensor w) {
+    long zeros = 0;
+    for (long i = 0; i < w.dim(0); i++) {
+      for (long j = 0; j < w.dim(1); j++) {
+        zeros += w.getDouble(i, j) == 0 ? 1 : 0;
+      }
+    }
+    return zeros;
+  }
+
+  @ParameterizedTest
+  @MethodSource("tiers")
+  void moreZerosThanThePatternPrunesAreNotPreserved(Tier tier) {
+    try (Arena arena = Arena.ofShared()) {
+      Layer layer = layer(arena, new Random(5), Values.CONSTANT, 4, 24, DType.BF16, DType.F16);
+      for (int j : new int[] {1, 3, 4, 6, 19}) {
+        store(layer.w, 2, j, -0f);
+      }
+      for (Map.Entry<Pattern, String> each :
+          Map.of(
+                  Pattern.unstructured(0.17), "at most 4 zeros in a row,19",
+                  Pattern.nm(1, 4), "at most 1 zeros in a run of 4,3",
+                  Pattern.nm(3, 8), "at most 3 zeros in a run of 8,6",
+                  Pattern.cumulative(0.03), "at most 2 zeros in the matrix,4",
+                  Pattern.unstructured(0.02, Group.MATRIX), "at most 1 zeros in the matrix,3")
+              .entrySet()) {
+        Pruner pruner =
+            Pruner.builder()
+                .method(Method.WANDA)
+                .pattern(each.getKey())
+                .preserveMask(true)
+                .tier(tier)
+                .build();
+        try (PruneWorkspace workspace = new PruneWorkspace()) {
+          Tensor before = copy(arena, layer.w);
+          IllegalArgumentException error =
+              assertThrows(
+                  IllegalArgumentException.class,
+                  () -> pruner.prune("h.0.fc", layer.w, layer.statistics(), workspace));
+          String[] expected = each.getValue().split(",");
+          assertTrue(
+              error.getMessage().startsWith("h.0.fc: expected " + expected[0]), error.getMessage());
+          assertTrue(
+              error.getMessage().contains("at row 2, column " + expected[1] + ";"),
+              error.getMessage());
+          assertEquals(-1, before.memory().mismatch(layer.w.memory()));
         }
       }
     }
@@ -414,15 +616,19 @@ class PruneContractTest {
                 Pattern.nm(2, 4),
                 Pattern.cumulative(0.6),
                 Pattern.unstructured(0.4, Group.MATRIX))) {
-          for (Compat compat : Compat.values()) {
-            Layer layer = layer(arena, random, Values.NORMAL, 33, 512, wType, DType.F16);
+          for (Method method : METHODS) {
+            Compat compat = Compat.values()[random.nextInt(2)];
+            boolean preserve = random.nextBoolean();
+            Layer layer = layer(arena, random, Values.NORMAL, 33, 1100, wType, DType.F16);
             Tensor reference = null;
             for (Tier tier : tiers().toList()) {
               for (int threads = 1; threads <= 3; threads++) {
                 Tensor mask =
                     Pruner.builder()
+                        .method(method)
                         .pattern(pattern)
                         .compat(compat)
+                        .preserveMask(preserve)
                         .tier(tier)
                         .threads(threads)
                         .build()
@@ -431,7 +637,8 @@ class PruneContractTest {
                 assertEquals(
                     -1,
                     reference.memory().mismatch(mask.memory()),
-                    wType + " " + pattern + " " + compat + " " + tier + " " + threads);
+                    wType + " " + method + " " + pattern + " " + compat + " " + tier + " "
+                        + threads);
               }
             }
           }

@@ -18,6 +18,7 @@ import org.quern.io.SafetensorsWriter;
 import org.quern.prune.lm.DecoderShape;
 import org.quern.prune.lm.ReferenceDecoder;
 import org.quern.prune.lm.ReferenceFiles;
+import org.quern.prune.reconstruct.ReferenceLayer;
 import org.quern.tensor.DType;
 import org.quern.tensor.Tensor;
 
@@ -30,6 +31,7 @@ final class SyntheticCases {
   static final String LAYERS_F16 = "two.safetensors";
   static final String LAYERS_BF16 = "three.safetensors";
   static final String SCORES = "points.safetensors";
+  static final String OUTLIERS = "far.json";
   static final String SUMS = "sums.safetensors";
   static final String TIES = "equals.json";
   static final String MODEL = "little.safetensors";
@@ -54,6 +56,7 @@ final class SyntheticCases {
     SafetensorsWriter.write(directory.resolve(LAYERS_F16), layers(DType.F16), Map.of());
     SafetensorsWriter.write(directory.resolve(LAYERS_BF16), layers(DType.BF16), Map.of());
     writeScores(layers);
+    writeOutliers(layers);
     writeSums();
     writeTies();
     writeModel();
@@ -104,7 +107,28 @@ final class SyntheticCases {
         }
       }
     }
-    tensors.put(layer + ".sparsegpt.u0.45", weights);
+    double[][][] samples = new double[SAMPLES][TOKENS][n];
+    for (int s = 0; s < SAMPLES; s++) {
+      for (int t = 0; t < TOKENS; t++) {
+        for (int j = 0; j < n; j++) {
+          samples[s][t][j] = inputs.getDouble(s, t, j);
+        }
+      }
+    }
+    double[][] dense = new double[m][];
+    Arrays.setAll(dense, i -> weights.row(i).toDoubleArray());
+    for (String pattern : List.of("u0.45", "2of4")) {
+      double[][] swept =
+          new ReferenceLayer(dense, samples)
+              .sparseGpt(GoldenRun.parse("wanda." + pattern).pattern());
+      Tensor stored = Tensor.allocate(arena, type, m, n);
+      for (int i = 0; i < m; i++) {
+        for (int j = 0; j < n; j++) {
+          stored.setDouble(swept[i][j], i, j);
+        }
+      }
+      tensors.put(layer + ".sparsegpt." + pattern, stored);
+    }
   }
 
   private static double meanSquare(Tensor inputs, int samples, int column) {
@@ -137,6 +161,88 @@ final class SyntheticCases {
       }
     }
     return scores;
+  }
+
+  private static double[][] widened(float[][] rows) {
+    double[][] wide = new double[rows.length][rows[0].length];
+    for (int i = 0; i < rows.length; i++) {
+      for (int j = 0; j < wide[i].length; j++) {
+        wide[i][j] = rows[i][j];
+      }
+    }
+    return wide;
+  }
+
+  private static float[][] ria(Tensor weights, Tensor means, double exponent) {
+    int m = (int) weights.dim(0);
+    int n = (int) weights.dim(1);
+    double[] rows = new double[m];
+    double[] columns = new double[n];
+    for (int i = 0; i < m; i++) {
+      for (int j = 0; j < n; j++) {
+        rows[i] += Math.abs(weights.getDouble(i, j));
+        columns[j] += Math.abs(weights.getDouble(i, j));
+      }
+    }
+    float[][] scores = new float[m][n];
+    for (int i = 0; i < m; i++) {
+      for (int j = 0; j < n; j++) {
+        double w = Math.abs(weights.getDouble(i, j));
+        double c = Math.pow(means.getDouble(j), exponent / 2);
+        scores[i][j] = (float) ((w / columns[j] + w / rows[i]) * c);
+      }
+    }
+    return scores;
+  }
+
+  private static float[][] prunerZero(Tensor weights, Tensor gradients) {
+    int m = (int) weights.dim(0);
+    int n = (int) weights.dim(1);
+    double least = Double.MAX_VALUE;
+    double most = 0;
+    for (int i = 0; i < m; i++) {
+      for (int j = 0; j < n; j++) {
+        least = Math.min(least, gradients.getDouble(i, j));
+        most = Math.max(most, gradients.getDouble(i, j));
+      }
+    }
+    float[][] scores = new float[m][n];
+    for (int i = 0; i < m; i++) {
+      for (int j = 0; j < n; j++) {
+        double w = weights.getDouble(i, j);
+        scores[i][j] = (float) (w * w * (gradients.getDouble(i, j) - least) / (most - least));
+      }
+    }
+    return scores;
+  }
+
+  // Ratios by outliers.
+
+  private void writeOutliers(Map<String, Tensor> layers) throws IOException {
+    JsonArray percents = new JsonArray();
+    for (String layer : List.of("out", "enc.0.proj")) {
+      Tensor weights = layers.get(layer + ".weight");
+      float[][] scores = scores("wanda", weights, weights, layers.get(layer + ".scaler_row"));
+      double sum = 0;
+      for (float[] row : scores) {
+        for (float score : row) {
+          sum += score;
+        }
+      }
+      long above = 0;
+      for (float[] row : scores) {
+        for (float score : row) {
+          above += score > 2.5 * sum / weights.size() ? 1 : 0;
+        }
+      }
+      percents.add(100.0 * above / weights.size());
+    }
+    JsonObject byMultiple = new JsonObject();
+    byMultiple.add("2.5", percents);
+    JsonObject document = new JsonObject();
+    document.add("outlier_percent_by_M", byMultiple);
+    document.addProperty("layers", "group 0 = out wanda scores, group 1 = enc.0.proj wanda scores");
+    Json.write(directory.resolve(OUTLIERS), document);
   }
 
   private static float half(float value) {
@@ -210,7 +316,13 @@ final class SyntheticCases {
         }
         tensors.put(layer + ".score.gblm." + norm, tensor);
       }
-      tensors.put(layer + ".score.prunerzero.l2", weights);
+      float[][] ria = ria(weights, layers.get(layer + ".scaler_row"), 0.75);
+      float[][] zero = prunerZero(weights, layers.get(layer + ".grad_l1"));
+      tensors.put(layer + ".score.ria.a0.75", ReferenceFiles.tensor(arena, widened(ria)));
+      tensors.put(layer + ".score.prunerzero.l1", ReferenceFiles.tensor(arena, widened(zero)));
+      tensors.put(layer + ".mask.ria.a0.75.u0.3", pack(select("ria", "u0.3", ria)));
+      tensors.put(layer + ".mask.prunerzero.2of4.l1", pack(select("", "2of4", zero)));
+      tensors.put(layer + ".score.madeup", weights);
     }
     SafetensorsWriter.write(directory.resolve(SCORES), tensors, Map.of());
   }
@@ -343,12 +455,19 @@ final class SyntheticCases {
       tensors.put(linear + ".grad_l1", gradients);
     }
     JsonObject runs = new JsonObject();
-    for (String run : List.of("magnitude.u0.4", "wanda.1of4", "gblm.l1.u0.6", "gradient.l1.3of8")) {
+    for (String run :
+        List.of(
+            "magnitude.u0.4",
+            "wanda.1of4",
+            "gblm.l1.u0.6",
+            "gradient.l1.3of8",
+            "sparsegpt.u0.3",
+            "sparsegpt.2of4")) {
       runs.add(run, prune(run, dense, calibration, test, tensors));
     }
-    JsonObject sparseGpt = new JsonObject();
-    sparseGpt.addProperty("ppl", 1.5);
-    runs.add("sparsegpt.u0.5", sparseGpt);
+    JsonObject unknown = new JsonObject();
+    unknown.addProperty("ppl", 1.5);
+    runs.add("madeup.u0.5", unknown);
     JsonObject denseFigures = new JsonObject();
     denseFigures.addProperty("ppl", dense.perplexity(test));
     JsonArray linears = new JsonArray();
@@ -359,6 +478,14 @@ final class SyntheticCases {
     figures.add("runs", runs);
     SafetensorsWriter.write(directory.resolve(MODEL_EXPECTED), tensors, Map.of());
     Json.write(directory.resolve(MODEL_FIGURES), figures);
+  }
+
+  private static boolean[] zeros(double[] row) {
+    boolean[] zeros = new boolean[row.length];
+    for (int j = 0; j < row.length; j++) {
+      zeros[j] = row[j] == 0;
+    }
+    return zeros;
   }
 
   /** Prunes the weights of the model, records what came of it, and puts them back. */
@@ -399,7 +526,18 @@ final class SyntheticCases {
         }
         Tensor gradients = out.get(linear + ".grad_l1");
         Tensor tensor = ReferenceFiles.tensor(arena, matrix);
-        boolean[][] mask = select(method, pattern, scores(method, tensor, gradients, means));
+        boolean[][] mask;
+        if (method.equals("sparsegpt")) {
+          double[][][] ofLayer =
+              inputs.stream().map(each -> each.get(linear)).toArray(double[][][]::new);
+          double[][] swept =
+              new ReferenceLayer(matrix, ofLayer)
+                  .sparseGpt(GoldenRun.parse("wanda." + pattern).pattern());
+          System.arraycopy(swept, 0, matrix, 0, swept.length);
+          mask = Arrays.stream(matrix).map(SyntheticCases::zeros).toArray(boolean[][]::new);
+        } else {
+          mask = select(method, pattern, scores(method, tensor, gradients, means));
+        }
         for (int i = 0; i < mask.length; i++) {
           for (int j = 0; j < mask[i].length; j++) {
             matrix[i][j] = mask[i][j] ? 0 : matrix[i][j];

@@ -32,7 +32,10 @@ final class Rate {
               : "";
       case "ConversionBenchmark" ->
           format(ConversionBenchmark.ELEMENTS / seconds / 1e9, "G elements/s");
-      default -> "";
+      default -> {
+        long units = GauntBars.units(key);
+        yield units == 0 ? "" : format(samples.median() * 1e3 / units, "ns");
+      }
     };
   }
 
@@ -51,6 +54,15 @@ final class Rate {
     Samples peak = measured.get(PEAK);
     if (key.benchmark().startsWith("Gemm") && peak != null && key.has("threads", "1")) {
       long flops = GemmBenchmark.flops(Integer.parseInt(key.params().get("size")));
+      double share = flops / samples.median() / (FmaPeakBenchmark.FLOPS / peak.median());
+      return format(100 * share, "% of FMA peak");
+    }
+    Samples copy = measured.get(key.of("GauntStreamBenchmark.copy"));
+    if (key.benchmark().equals("GauntStreamBenchmark.multiply") && copy != null) {
+      return format(100 * copy.median() / samples.median(), "% of copy");
+    }
+    if (key.benchmark().equals("GauntConvolutionBenchmark.forward") && peak != null) {
+      double flops = 2.0 * GauntConvolutionBenchmark.MULTIPLY_ADDS * GauntBars.units(key);
       double share = flops / samples.median() / (FmaPeakBenchmark.FLOPS / peak.median());
       return format(100 * share, "% of FMA peak");
     }

@@ -18,7 +18,9 @@ enum Selection {
           new Step("ConversionBenchmark", Map.of("type", List.of("BF16")), 1),
           new Step("Gemm", Map.of("size", List.of("64")), 1),
           new Step("LinearBenchmark", Map.of("type", List.of("BF16")), 1),
-          new Step("Kronecker", KRONECKER, 1));
+          new Step("Kronecker", KRONECKER, 1),
+          new Step("SparseGpt", SPARSEGPT, 1),
+          new Step("Gaunt", Map.of("degrees", List.of("2-2-4"), "edges", List.of("1000")), 1));
     }
   },
   /**
@@ -85,13 +87,25 @@ enum Selection {
       }
       steps.add(new Step("PlainPrune|Conversion", Map.of(), 1));
       steps.add(new Step("Kronecker", Map.of(), 1));
+      steps.add(new Step("SparseGpt", Map.of(), 1));
+      steps.addAll(gaunt());
       if (processors > 1) {
         steps.add(new Step("FmaPeakBenchmark|BandwidthBenchmark", Map.of(), processors));
       }
       return steps;
     }
   },
-  /** The Kronecker family beside the same operations in PyTorch. */
+  /** The Gaunt family, in less than four minutes on an idle machine. */
+  GAUNT(1, false) {
+    @Override
+    List<Step> steps(int processors) {
+      List<Step> steps = new ArrayList<>();
+      steps.add(new Step("FmaPeakBenchmark", Map.of(), 1));
+      steps.addAll(gaunt());
+      return steps;
+    }
+  },
+  /** The Kronecker and the Gaunt family and SparseGPT beside the same operations in PyTorch. */
   PEERS(1, false) {
     @Override
     List<Step> steps(int processors) {
@@ -102,18 +116,34 @@ enum Selection {
         steps.add(new Step("Kronecker" + what + "|Torch" + what, Map.of(), 1));
       }
       steps.add(new Step("KroneckerLowRank", Map.of(), 1));
+      steps.add(new Step("SparseGpt|TorchSparseGpt", Map.of(), 1));
+      steps.addAll(gauntPeers());
       return steps;
+    }
+  },
+  /** The Gaunt family beside PyTorch. */
+  GAUNT_PEERS(1, false) {
+    @Override
+    List<Step> steps(int processors) {
+      return gauntPeers();
     }
   },
   /** Every benchmark of PyTorch once, for a moment. */
   PEERS_SMOKE(1, true) {
     @Override
     List<Step> steps(int processors) {
-      return List.of(new Step("Torch", KRONECKER, 1));
+      return List.of(
+          new Step("TorchRefresh|TorchPrecondition|TorchStep", KRONECKER, 1),
+          new Step("TorchSparseGpt", SPARSEGPT, 1),
+          new Step("TorchGaunt", Map.of("degrees", List.of("4-4-8")), 1));
     }
   };
 
   private static final List<String> PATTERNS = List.of("0.5", "2:4", "4:8");
+
+  /** The least layer of the reconstruction and its peer. */
+  private static final Map<String, List<String>> SPARSEGPT =
+      Map.of("columns", List.of("1024"), "pattern", List.of("2:4"));
 
   /** The least of the Kronecker family and its peers. */
   private static final Map<String, List<String>> KRONECKER =
@@ -139,6 +169,48 @@ enum Selection {
 
   /** What is run in one round, in this order. */
   abstract List<Step> steps(int processors);
+
+  private static List<Step> gaunt() {
+    List<Step> steps = new ArrayList<>();
+    steps.add(new Step("GauntBenchmark", Map.of(), 1));
+    steps.add(new Step("GauntPolluted", degrees("4-4-8"), 1));
+    for (String degrees : List.of("2-2-4", "3-3-6", "4-4-8")) {
+      steps.add(new Step("GauntStream", degrees(degrees), 1));
+    }
+    steps.add(new Step("GauntConvolution", Map.of("edges", List.of("10000")), 1));
+    steps.add(
+        new Step(
+            "GauntConvolutionBenchmark.forward",
+            Map.of("edges", List.of("1000", "100000", "1000000")),
+            1));
+    // What is written out for each shape ends where the code grows too long.
+    steps.add(algorithm("DIRECT", "2-2-4", "3-3-6", "4-4-8"));
+    steps.add(algorithm("HYBRID", "2-2-4"));
+    for (String any : List.of("GRID", "POINTS", "FOURIER")) {
+      steps.add(algorithm(any, "2-2-4", "4-4-8", "8-8-16"));
+    }
+    return steps;
+  }
+
+  private static Step algorithm(String algorithm, String... degrees) {
+    return new Step(
+        "GauntBenchmark.multiply",
+        Map.of("algorithm", List.of(algorithm), "degrees", List.of(degrees)),
+        1);
+  }
+
+  private static Map<String, List<String>> degrees(String degrees) {
+    return Map.of("degrees", List.of(degrees));
+  }
+
+  private static List<Step> gauntPeers() {
+    List<Step> steps = new ArrayList<>();
+    for (String degrees : List.of("4-4-8", "6-6-12")) {
+      Map<String, List<String>> batch = Map.of("degrees", List.of(degrees), "rows", List.of("32"));
+      steps.add(new Step("GauntBenchmark.multiply|TorchGaunt", batch, 1));
+    }
+    return steps;
+  }
 
   private static Map<String, List<String>> pattern(String pattern) {
     return Map.of("pattern", List.of(pattern));

@@ -34,12 +34,14 @@ import org.quern.runtime.Capabilities;
 public final class Summary {
   private static final String USAGE =
       """
-      usage: jmh/run [--smoke | --quick | --full | --peers | --peers-smoke] [DIRECTORY]
+      usage: jmh/run [--smoke | --quick | --full | --gaunt | --peers | --peers-gaunt | --peers-smoke] [DIRECTORY]
         --smoke    every benchmark for a moment, to see that it runs
         --quick    pruning and its ceilings, about a minute (default)
         --full     everything, three rounds
-        --peers    the Kronecker family beside PyTorch, on Linux with an x86-64 processor; the first
+        --gaunt    the Gaunt family, some four minutes
+        --peers    the Kronecker and the Gaunt family beside PyTorch, on Linux with an x86-64 processor; the first
                    run fetches 100 MB from Maven Central and unpacks 400 MB
+        --peers-gaunt  the Gaunt family beside PyTorch
         --peers-smoke  every benchmark of PyTorch for a moment
         DIRECTORY  where results.json (JMH's format) and summary.txt go; jmh/target/results by default\
       """;
@@ -56,6 +58,8 @@ public final class Summary {
         case "--quick" -> selection = Selection.QUICK;
         case "--full" -> selection = Selection.FULL;
         case "--peers" -> selection = Selection.PEERS;
+        case "--gaunt" -> selection = Selection.GAUNT;
+        case "--peers-gaunt" -> selection = Selection.GAUNT_PEERS;
         case "--peers-smoke" -> selection = Selection.PEERS_SMOKE;
         case "--help", "-h" -> {
           System.out.println(USAGE);

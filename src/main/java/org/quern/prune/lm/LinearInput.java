@@ -13,13 +13,21 @@ public enum LinearInput {
   /** The gated values. */
   MLP_OUTPUT;
 
+  static final String QUERY = "self_attn.q_proj";
+  static final String KEY = "self_attn.k_proj";
+  static final String VALUE = "self_attn.v_proj";
+  static final String OUTPUT = "self_attn.o_proj";
+  static final String GATE = "mlp.gate_proj";
+  static final String UP = "mlp.up_proj";
+  static final String DOWN = "mlp.down_proj";
+
   /** Names within the block of the linear layers that take this input. */
   public List<String> linears() {
     return switch (this) {
-      case ATTENTION -> List.of("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj");
-      case ATTENTION_OUTPUT -> List.of("self_attn.o_proj");
-      case MLP -> List.of("mlp.gate_proj", "mlp.up_proj");
-      case MLP_OUTPUT -> List.of("mlp.down_proj");
+      case ATTENTION -> List.of(QUERY, KEY, VALUE);
+      case ATTENTION_OUTPUT -> List.of(OUTPUT);
+      case MLP -> List.of(GATE, UP);
+      case MLP_OUTPUT -> List.of(DOWN);
     };
   }
 }

@@ -149,12 +149,27 @@ public final class ReferenceDecoder {
   private double rotated(double[] x, int from, int i, int position) {
     int half = shape.headSize() / 2;
     int pair = i % half;
-    double angle = position / Math.pow(shape.ropeTheta(), (double) pair / half);
+    double angle = position * frequency(1 / Math.pow(shape.ropeTheta(), (double) pair / half));
     double real = x[from + pair];
     double imaginary = x[from + pair + half];
     return i < half
         ? real * Math.cos(angle) - imaginary * Math.sin(angle)
         : real * Math.sin(angle) + imaginary * Math.cos(angle);
+  }
+
+  /** As the reference code of Llama 3.1 puts it. */
+  private double frequency(double frequency) {
+    RotaryScaling scaling = shape.rotaryScaling();
+    double wavelength = 2 * Math.PI / frequency;
+    if (wavelength < scaling.trained() / scaling.high()) {
+      return frequency;
+    }
+    if (wavelength > scaling.trained() / scaling.low()) {
+      return frequency / scaling.factor();
+    }
+    double smooth =
+        (scaling.trained() / wavelength - scaling.low()) / (scaling.high() - scaling.low());
+    return (1 - smooth) * frequency / scaling.factor() + smooth * frequency;
   }
 
   private double[][] norm(double[][] x, String gain) {
@@ -171,7 +186,22 @@ public final class ReferenceDecoder {
 
   private double[][] linear(String name, double[][] x, Map<String, double[][]> inputs) {
     inputs.put(name, x);
-    return multiply(weights(name), x);
+    double[][] y = multiply(weights(name), x);
+    double[][] bias = tensors.get("model." + name + ".bias");
+    for (double[] row : y) {
+      for (int i = 0; bias != null && i < row.length; i++) {
+        row[i] += bias[0][i];
+      }
+    }
+    return y;
+  }
+
+  /** Gives a linear layer of every block a bias. */
+  public void addBias(String linear, Random random) {
+    for (int block = 0; block < shape.layers(); block++) {
+      String name = "layers." + block + "." + linear;
+      tensors.put("model." + name + ".bias", matrix(1, weights(name).length, 0.5, random));
+    }
   }
 
   private static double[][] multiply(double[][] weights, double[][] x) {
@@ -208,18 +238,36 @@ public final class ReferenceDecoder {
         norm(hidden, "model.norm.weight"));
   }
 
-  /** exp of the mean of -log p over all tokens but the first of every sequence. */
-  public double perplexity(int[][] sequences) {
+  /** The mean of -log p over all tokens of a sequence but the first. */
+  public double loss(int[] tokens) {
     double sum = 0;
-    int count = 0;
-    for (int[] tokens : sequences) {
-      double[][] logits = logits(tokens);
-      for (int t = 0; t + 1 < tokens.length; t++) {
-        double total = Arrays.stream(logits[t]).map(Math::exp).sum();
-        sum += Math.log(total) - logits[t][tokens[t + 1]];
-        count++;
-      }
+    double[][] logits = logits(tokens);
+    for (int t = 0; t + 1 < tokens.length; t++) {
+      double total = Arrays.stream(logits[t]).map(Math::exp).sum();
+      sum += Math.log(total) - logits[t][tokens[t + 1]];
     }
-    return Math.exp(sum / count);
+    return sum / (tokens.length - 1);
+  }
+
+  /**
+   * How the loss of a sequence changes with one weight, by a central difference.
+   *
+   * @param name of a tensor in a file
+   */
+  public double slope(String name, int row, int column, int[] tokens) {
+    double step = 1e-5;
+    double[] weights = tensors.get(name)[row];
+    double kept = weights[column];
+    weights[column] = kept + step;
+    double above = loss(tokens);
+    weights[column] = kept - step;
+    double below = loss(tokens);
+    weights[column] = kept;
+    return (above - below) / (2 * step);
+  }
+
+  /** exp of the mean of -log p over all tokens but the first of sequences of one length. */
+  public double perplexity(int[][] sequences) {
+    return Math.exp(Arrays.stream(sequences).mapToDouble(this::loss).average().orElseThrow());
   }
 }

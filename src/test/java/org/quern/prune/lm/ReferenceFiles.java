@@ -32,11 +32,19 @@ public final class ReferenceFiles {
   /** Writes the weights in F32. */
   public static void write(Path file, ReferenceDecoder model, Map<String, String> metadata)
       throws IOException {
+    write(file, model, metadata, DType.F32);
+  }
+
+  /** Writes the weights in a type. */
+  public static void write(
+      Path file, ReferenceDecoder model, Map<String, String> metadata, DType type)
+      throws IOException {
     try (Arena arena = Arena.ofShared()) {
       Map<String, Tensor> tensors = new LinkedHashMap<>();
       model.tensors.forEach((name, values) -> {
-        Tensor tensor = tensor(arena, values);
-        tensors.put(name, name.endsWith("norm.weight") ? tensor.row(0) : tensor);
+        Tensor tensor = tensor(arena, values).to(type, arena);
+        boolean vector = name.endsWith("norm.weight") || name.endsWith(".bias");
+        tensors.put(name, vector ? tensor.row(0) : tensor);
       });
       SafetensorsWriter.write(file, tensors, metadata);
     }

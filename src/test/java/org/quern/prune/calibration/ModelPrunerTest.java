@@ -1,4 +1,4 @@
-package org.quern.prune.lm;
+package org.quern.prune.calibration;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertNotNull;
@@ -18,6 +18,10 @@ import org.junit.jupiter.api.io.TempDir;
 import org.quern.prune.Method;
 import org.quern.prune.Pattern;
 import org.quern.prune.Pruner;
+import org.quern.prune.lm.DecoderShape;
+import org.quern.prune.lm.LanguageModel;
+import org.quern.prune.lm.ReferenceDecoder;
+import org.quern.prune.lm.ReferenceFiles;
 import org.quern.runtime.Progress;
 import org.quern.tensor.DType;
 import org.quern.tensor.Tensor;
@@ -51,23 +55,27 @@ class ModelPrunerTest {
       LanguageModel pruned = dense.copy(arena);
       List<Long> steps = new ArrayList<>();
       Progress progress = (step, done, total) -> steps.add(done);
-      List<ModelPruner.PrunedLayer> layers =
-          new ModelPruner(pruner(Method.WANDA), 2, progress)
+      List<PrunedLayer> layers =
+          new ModelPruner(pruner(Method.WANDA), Reconstruction.NONE, 2, progress)
               .prune(arena, pruned, tokens(arena), Map.of());
-      assertEquals(List.of(0L, 1L, 2L), steps);
-      assertEquals(dense.linears(), layers.stream().map(ModelPruner.PrunedLayer::name).toList());
-      for (ModelPruner.PrunedLayer layer : layers) {
+      // Nine sequences are seen by both blocks, and pass the first.
+      assertEquals(List.of(0L, 9L, 18L, 27L), steps);
+      assertEquals(dense.linears(), layers.stream().map(PrunedLayer::name).toList());
+      for (PrunedLayer layer : layers) {
         Tensor weights = pruned.weights(layer.name());
         long zeros = 0;
         for (float weight : weights.toFloatArray()) {
           zeros += weight == 0 ? 1 : 0;
         }
-        assertEquals(weights.size() / 4, layer.pruned());
-        assertEquals(layer.pruned(), zeros);
+        assertEquals(weights.size() / 4, layer.zerosAfter());
+        assertEquals(layer.zerosAfter(), zeros);
         assertNotNull(layer.meanSquares());
       }
-      assertEquals(-1, dense.embedding().memory().mismatch(pruned.embedding().memory()));
-      assertEquals(-1, dense.head().memory().mismatch(pruned.head().memory()));
+      Tensor head = dense.loadOutput(arena).head();
+      assertEquals(-1, head.memory().mismatch(pruned.loadOutput(arena).head().memory()));
+      Tensor ids = tokens(arena);
+      assertEquals(
+          -1, dense.embed(arena, ids).memory().mismatch(pruned.embed(arena, ids).memory()));
     }
   }
 
@@ -75,8 +83,8 @@ class ModelPrunerTest {
   void magnitudeNeedsNoSequences() throws IOException {
     try (Arena arena = Arena.ofShared()) {
       Tensor none = Tensor.allocate(arena, DType.U8, 0, 11);
-      List<ModelPruner.PrunedLayer> layers =
-          new ModelPruner(pruner(Method.MAGNITUDE), 1, Progress.NONE)
+      List<PrunedLayer> layers =
+          new ModelPruner(pruner(Method.MAGNITUDE), Reconstruction.NONE, 1, Progress.NONE)
               .prune(arena, model(arena), none, Map.of());
       layers.forEach(layer -> assertNull(layer.meanSquares()));
     }
@@ -86,10 +94,12 @@ class ModelPrunerTest {
   void saysWhatIsMissing() throws IOException {
     try (Arena arena = Arena.ofShared()) {
       Tensor none = Tensor.allocate(arena, DType.U8, 0, 11);
-      ModelPruner wanda = new ModelPruner(pruner(Method.WANDA), 1, Progress.NONE);
+      ModelPruner wanda =
+          new ModelPruner(pruner(Method.WANDA), Reconstruction.NONE, 1, Progress.NONE);
       LanguageModel model = model(arena);
       assertThrows(IllegalStateException.class, () -> wanda.prune(arena, model, none, Map.of()));
-      ModelPruner gradient = new ModelPruner(pruner(Method.GRADIENT), 1, Progress.NONE);
+      ModelPruner gradient =
+          new ModelPruner(pruner(Method.GRADIENT), Reconstruction.NONE, 1, Progress.NONE);
       IllegalArgumentException error =
           assertThrows(
               IllegalArgumentException.class, () -> gradient.prune(arena, model, none, Map.of()));
