@@ -82,28 +82,12 @@ record Bar(String name, double median, double min, double limit, Sense sense) {
                     Sense.AT_LEAST));
           }
         }
-        case "LinearBenchmark.multiply" -> {
-          Samples dense = measured.get(key.with("weights", "DENSE"));
-          double limit = linearLimit(key);
-          if (dense != null && limit > 0) {
-            bars.add(
-                new Bar(
-                    "dense / "
-                        + key.params().get("weights")
-                        + ", "
-                        + key.params().get("type")
-                        + ", one vector",
-                    dense.median() / samples.median(),
-                    dense.min() / samples.min(),
-                    limit,
-                    Sense.AT_LEAST));
-          }
-        }
         default -> {
           bars.addAll(KroneckerBars.of(key, measured));
           bars.addAll(GauntBars.of(key, measured));
           bars.addAll(ReconstructionBars.of(key, measured));
           bars.addAll(StatisticsBars.of(key, measured));
+          bars.addAll(LinearBars.of(key, measured));
         }
       }
     });
@@ -121,19 +105,6 @@ record Bar(String name, double median, double min, double limit, Sense sense) {
         && key.has("storage", "F32")
         && key.has("tier", "VECTOR")
         && key.has("threads", "1");
-  }
-
-  /** How many times as fast as dense a sparse product is to be; 0 where nothing is demanded. */
-  private static double linearLimit(Key key) {
-    if (!key.has("batch", "1") || !key.has("threads", "1")) {
-      return 0;
-    }
-    boolean floats = key.has("type", "F32");
-    return switch (key.params().getOrDefault("weights", "")) {
-      case "TWO_OF_FOUR" -> floats ? 1.7 : 0;
-      case "BITMASK" -> floats ? 1.65 : key.has("type", "BF16") ? 1.45 : 0;
-      default -> 0;
-    };
   }
 
   private static double limit(String pattern) {

@@ -5,9 +5,9 @@ import jdk.incubator.vector.FloatVector;
 import org.quern.runtime.NativeViews;
 
 /**
- * The whole vectors of four rows of a sparse matrix of F32 at a time, or of two of a dense one, times
- * a vector. Column j adds to lane j % L of the row's sums, with L lanes, in ascending order in every
- * one of the loops.
+ * The whole vectors of four rows of a sparse matrix of F32 at a time, or of two of a dense one,
+ * times a vector. Column j adds to lane j % L of the row's sums, with L lanes, in ascending order
+ * in every one of the loops.
  */
 final class VectorFloatRows {
   private VectorFloatRows() {}
@@ -137,16 +137,16 @@ final class VectorFloatRows {
       long at = xAt + 4L * VectorSteps.TURN * i;
       FloatVector x0 = VectorSteps.load(x, at);
       FloatVector x1 = VectorSteps.load(x, at + VectorSteps.VECTOR);
-      FloatVector x2 = VectorSteps.load(x, at + 2 * VectorSteps.VECTOR);
-      FloatVector x3 = VectorSteps.load(x, at + 3 * VectorSteps.VECTOR);
+      FloatVector x2 = VectorSteps.load(x, at + 2L * VectorSteps.VECTOR);
+      FloatVector x3 = VectorSteps.load(x, at + 3L * VectorSteps.VECTOR);
       a = VectorSteps.load(w, p).fma(x0, a);
       b = VectorSteps.load(w, q).fma(x0, b);
       a = VectorSteps.load(w, p + VectorSteps.VECTOR).fma(x1, a);
       b = VectorSteps.load(w, q + VectorSteps.VECTOR).fma(x1, b);
-      a = VectorSteps.load(w, p + 2 * VectorSteps.VECTOR).fma(x2, a);
-      b = VectorSteps.load(w, q + 2 * VectorSteps.VECTOR).fma(x2, b);
-      a = VectorSteps.load(w, p + 3 * VectorSteps.VECTOR).fma(x3, a);
-      b = VectorSteps.load(w, q + 3 * VectorSteps.VECTOR).fma(x3, b);
+      a = VectorSteps.load(w, p + 2L * VectorSteps.VECTOR).fma(x2, a);
+      b = VectorSteps.load(w, q + 2L * VectorSteps.VECTOR).fma(x2, b);
+      a = VectorSteps.load(w, p + 3L * VectorSteps.VECTOR).fma(x3, a);
+      b = VectorSteps.load(w, q + 3L * VectorSteps.VECTOR).fma(x3, b);
     }
     a.intoArray(sums, 0);
     b.intoArray(sums, VectorSteps.LANES);

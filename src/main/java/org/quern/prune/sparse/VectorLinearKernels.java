@@ -16,15 +16,18 @@ import org.quern.tensor.Tensor;
  * whatever their number, and expanded by the bits of the mask; the number of bits tells where the
  * next ones begin. F16 must be finite.
  *
- * <p>Rows are taken from several bands of the range at once, four of a sparse matrix and two of a
- * dense one. A core reads one stream of memory at about half of the rate of two, because it fetches
+ * <p>Rows are taken from several bands of the range at once: four of a sparse matrix of F32, two of
+ * any other. A core reads one stream of memory at about half of the rate of two, because it fetches
  * ahead only within a page of each; bands lie far apart, since neighbouring rows of a mask share a
  * page, where a second stream disturbs the first.
  */
 final class VectorLinearKernels implements LinearKernels {
   static final VectorLinearKernels INSTANCE = new VectorLinearKernels(CpuFeatures.expandsShorts());
 
-  /** Rows of a sparse matrix that are walked at a time, each of another band. */
+  /**
+   * Rows of a sparse matrix of F32 that are walked at a time, each of another band; half as many of
+   * 16 bits, since loops of more vector operations are beyond what C2 inlines.
+   */
   private static final int BANDS = 4;
 
   /** Whether 16-bit rows are walked in pairs of columns. */
@@ -57,28 +60,27 @@ final class VectorLinearKernels implements LinearKernels {
   public void multiply(SparseMatrix w, MemorySegment x, int from, int to, MemorySegment y) {
     long v = VectorSteps.check(NativeViews.at(w.values, 0, w.values.byteSize()));
     long m = VectorSteps.check(NativeViews.at(w.mask, 0, w.mask.byteSize()));
-    long xAt =
-        VectorSteps.check(NativeViews.at(x, 0, 4L * LinearKernels.padded(w.columns)));
+    long xAt = VectorSteps.check(NativeViews.at(x, 0, 4L * LinearKernels.padded(w.columns)));
     boolean inPairs = pairs && w.type != DType.F32;
     int step = inPairs ? 2 * VectorSteps.LANES : VectorSteps.LANES;
     int whole = w.columns / step;
-    int band = Math.ceilDiv(to - from, BANDS);
-    int width = w.type.bytes();
     float[] sums = new float[BANDS * VectorSteps.LANES];
+    int bands = w.type == DType.F32 ? BANDS : BANDS / 2;
+    int band = Math.ceilDiv(to - from, bands);
     for (int row = from; row < from + band; row++) {
       // Where the bands do not come out even, the last row is multiplied again.
       int r1 = Math.min(row + band, to - 1);
-      int r2 = Math.min(row + 2 * band, to - 1);
-      int r3 = Math.min(row + 3 * band, to - 1);
-      long v0 = v + width * w.valuesBefore(row);
-      long v1 = v + width * w.valuesBefore(r1);
-      long v2 = v + width * w.valuesBefore(r2);
-      long v3 = v + width * w.valuesBefore(r3);
+      long v0 = v + w.type.bytes() * w.valuesBefore(row);
+      long v1 = v + w.type.bytes() * w.valuesBefore(r1);
       long m0 = m + w.maskStride * row;
       long m1 = m + w.maskStride * r1;
-      long m2 = m + w.maskStride * r2;
-      long m3 = m + w.maskStride * r3;
       if (w.type == DType.F32) {
+        int r2 = Math.min(row + 2 * band, to - 1);
+        int r3 = Math.min(row + 3 * band, to - 1);
+        long v2 = v + w.type.bytes() * w.valuesBefore(r2);
+        long v3 = v + w.type.bytes() * w.valuesBefore(r3);
+        long m2 = m + w.maskStride * r2;
+        long m3 = m + w.maskStride * r3;
         if (w instanceof TwoOfFourMatrix) {
           VectorFloatRows.twoOfFour(
               w.values, v0, v1, v2, v3, w.mask, m0, m1, m2, m3, x, xAt, whole, sums);
@@ -86,25 +88,21 @@ final class VectorLinearKernels implements LinearKernels {
           VectorFloatRows.sparse(
               w.values, v0, v1, v2, v3, w.mask, m0, m1, m2, m3, x, xAt, whole, sums);
         }
+        finish(w, r2, whole * step, inPairs, x, sums, 2, y);
+        finish(w, r3, whole * step, inPairs, x, sums, 3, y);
       } else if (w.type == DType.BF16) {
         if (inPairs) {
-          VectorPairRows.sparseBfloat(
-              w.values, v0, v1, v2, v3, w.mask, m0, m1, m2, m3, x, xAt, whole, sums);
+          VectorPairRows.sparseBfloat(w.values, v0, v1, w.mask, m0, m1, x, xAt, whole, sums);
         } else {
-          VectorShortRows.sparseBfloat(
-              w.values, v0, v1, v2, v3, w.mask, m0, m1, m2, m3, x, xAt, whole, sums);
+          VectorShortRows.sparseBfloat(w.values, v0, v1, w.mask, m0, m1, x, xAt, whole, sums);
         }
       } else if (inPairs) {
-        VectorPairRows.sparseHalf(
-            w.values, v0, v1, v2, v3, w.mask, m0, m1, m2, m3, x, xAt, whole, sums);
+        VectorPairRows.sparseHalf(w.values, v0, v1, w.mask, m0, m1, x, xAt, whole, sums);
       } else {
-        VectorShortRows.sparseHalf(
-            w.values, v0, v1, v2, v3, w.mask, m0, m1, m2, m3, x, xAt, whole, sums);
+        VectorShortRows.sparseHalf(w.values, v0, v1, w.mask, m0, m1, x, xAt, whole, sums);
       }
       finish(w, row, whole * step, inPairs, x, sums, 0, y);
       finish(w, r1, whole * step, inPairs, x, sums, 1, y);
-      finish(w, r2, whole * step, inPairs, x, sums, 2, y);
-      finish(w, r3, whole * step, inPairs, x, sums, 3, y);
     }
   }
 
@@ -130,28 +128,31 @@ final class VectorLinearKernels implements LinearKernels {
         add(weight, j, column, inPairs, x, sums, place);
       }
     }
-    store(sums, place, y, row);
+    store(sums, place, inPairs, y, row);
   }
 
   /** Adds a product to the lane in which a whole vector would. */
   private static void add(
-      float weight,
-      int j,
-      int column,
-      boolean inPairs,
-      MemorySegment x,
-      float[] sums,
-      int place) {
+      float weight, int j, int column, boolean inPairs, MemorySegment x, float[] sums, int place) {
     int i = j - column;
-    int lane = (inPairs ? i / 2 : i) % VectorSteps.LANES;
     int from = inPairs ? column + i / 2 + i % 2 * VectorSteps.LANES : j;
-    int at = place * VectorSteps.LANES + lane;
+    int at =
+        inPairs
+            ? (2 * place + i % 2) * VectorSteps.LANES + i / 2 % VectorSteps.LANES
+            : place * VectorSteps.LANES + i % VectorSteps.LANES;
     sums[at] = Math.fma(weight, x.getAtIndex(JAVA_FLOAT_UNALIGNED, from), sums[at]);
   }
 
-  private static void store(float[] sums, int place, MemorySegment y, int row) {
-    FloatVector lanes = FloatVector.fromArray(VectorSteps.F, sums, place * VectorSteps.LANES);
-    y.set(JAVA_FLOAT_UNALIGNED, 4L * row, VectorLanes.sum(lanes));
+  private static void store(float[] sums, int place, boolean inPairs, MemorySegment y, int row) {
+    float sum;
+    if (inPairs) {
+      FloatVector even = FloatVector.fromArray(VectorSteps.F, sums, 2 * place * VectorSteps.LANES);
+      int odd = (2 * place + 1) * VectorSteps.LANES;
+      sum = VectorLanes.sum(even.add(FloatVector.fromArray(VectorSteps.F, sums, odd)));
+    } else {
+      sum = VectorLanes.sum(FloatVector.fromArray(VectorSteps.F, sums, place * VectorSteps.LANES));
+    }
+    y.set(JAVA_FLOAT_UNALIGNED, 4L * row, sum);
   }
 
   @Override
@@ -165,7 +166,7 @@ final class VectorLinearKernels implements LinearKernels {
     int turns = n / VectorSteps.TURN;
     int column = turns * VectorSteps.TURN;
     int band = Math.ceilDiv(to - from, 2);
-    float[] sums = new float[2 * VectorSteps.LANES];
+    float[] sums = new float[BANDS * VectorSteps.LANES];
     for (int row = from; row < from + band; row++) {
       int other = Math.min(row + band, to - 1);
       long p = at + row * rowBytes;
@@ -203,7 +204,7 @@ final class VectorLinearKernels implements LinearKernels {
       float weight = ScalarLinearKernels.load(w.memory(), (long) row * n + j, w.type());
       add(weight, j, j / step * step, inPairs, x, sums, place);
     }
-    store(sums, place, y, row);
+    store(sums, place, inPairs, y, row);
   }
 
   @Override
@@ -240,7 +241,8 @@ final class VectorLinearKernels implements LinearKernels {
     int p = 0;
     for (int i = 0; i < Math.min(Math.ceilDiv(n, VectorSteps.LANES), VectorSteps.MOST); i++) {
       int bits = bits(mask, maskAt, i, n);
-      VectorSteps.expand(values, from, p, bits).intoMemorySegment(target, targetAt + (long) VectorSteps.VECTOR * i, VectorSteps.LE);
+      VectorSteps.expand(values, from, p, bits)
+          .intoMemorySegment(target, targetAt + (long) VectorSteps.VECTOR * i, VectorSteps.LE);
       p += 4 * Integer.bitCount(bits);
     }
   }
@@ -260,7 +262,8 @@ final class VectorLinearKernels implements LinearKernels {
     int p = 0;
     for (int i = 0; i < Math.min(Math.ceilDiv(n, VectorSteps.LANES), VectorSteps.MOST); i++) {
       int bits = bits(mask, maskAt, i, n);
-      VectorSteps.lowerBfloat(VectorSteps.expandShorts(values, from, p, bits)).intoMemorySegment(target, targetAt + (long) VectorSteps.VECTOR * i, VectorSteps.LE);
+      VectorSteps.lowerBfloat(VectorSteps.expandShorts(values, from, p, bits))
+          .intoMemorySegment(target, targetAt + (long) VectorSteps.VECTOR * i, VectorSteps.LE);
       p += 2 * Integer.bitCount(bits);
     }
   }
@@ -280,7 +283,8 @@ final class VectorLinearKernels implements LinearKernels {
     int p = 0;
     for (int i = 0; i < Math.min(Math.ceilDiv(n, VectorSteps.LANES), VectorSteps.MOST); i++) {
       int bits = bits(mask, maskAt, i, n);
-      VectorSteps.lowerHalf(VectorSteps.expandShorts(values, from, p, bits)).intoMemorySegment(target, targetAt + (long) VectorSteps.VECTOR * i, VectorSteps.LE);
+      VectorSteps.lowerHalf(VectorSteps.expandShorts(values, from, p, bits))
+          .intoMemorySegment(target, targetAt + (long) VectorSteps.VECTOR * i, VectorSteps.LE);
       p += 2 * Integer.bitCount(bits);
     }
   }

@@ -33,7 +33,7 @@ final class VectorSteps {
   static final int MOST = 1 << 22;
 
   /** More turns than any row has. */
-  static final int MOST_TURNS = 1 << 20;
+  static final int MOST_TURNS = 1 << 22;
 
   static final ByteOrder LE = ByteOrder.LITTLE_ENDIAN;
 

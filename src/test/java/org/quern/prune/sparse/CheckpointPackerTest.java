@@ -1,5 +1,6 @@
 package org.quern.prune.sparse;
 
+import static java.nio.charset.StandardCharsets.UTF_8;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
@@ -86,12 +87,11 @@ class CheckpointPackerTest {
     Path model = Files.createDirectory(directory.resolve("model"));
     JsonObject weights = new JsonObject();
     List<Map<String, Tensor>> shards = List.of(new LinkedHashMap<>(), new LinkedHashMap<>());
-    tensors.forEach(
-        (name, tensor) -> {
-          int shard = name.contains("q_proj") ? 1 : 0;
-          shards.get(shard).put(name, tensor);
-          weights.addProperty(name, shard + ".safetensors");
-        });
+    tensors.forEach((name, tensor) -> {
+      int shard = name.contains("q_proj") ? 1 : 0;
+      shards.get(shard).put(name, tensor);
+      weights.addProperty(name, shard + ".safetensors");
+    });
     for (int i = 0; i < 2; i++) {
       SafetensorsWriter.write(model.resolve(i + ".safetensors"), shards.get(i), Map.of());
     }
@@ -181,12 +181,12 @@ class CheckpointPackerTest {
       long bytes = 0;
       for (SafetensorsFile shard : checkpoint.shards()) {
         bytes += shard.header().fileSize() - shard.header().dataBegin();
-        shard.entries()
-            .forEach(
-                entry -> {
-                  long width = Math.max(1, entry.type().bits() / 8);
-                  assertEquals(0, entry.begin() % width, entry.toString());
-                });
+        shard
+            .entries()
+            .forEach(entry -> {
+              long width = Math.max(1, entry.type().bits() / 8);
+              assertEquals(0, entry.begin() % width, entry.toString());
+            });
       }
       assertEquals(bytes, size);
     }
@@ -229,24 +229,30 @@ class CheckpointPackerTest {
     String written =
         "{\"quantization_config\": {\"quant_method\": \"compressed-tensors\","
             + " \"sparsity_config\": {\"format\": \"sparse-bitmask\"}}, \"eps\": 2}";
-    JsonObject removed = (JsonObject) Json.read("c", new String(remove(written)));
+    JsonObject removed = (JsonObject) Json.read("c", text(remove(written)));
     assertNull(removed.get("quantization_config"));
     assertEquals(2, removed.get("eps").getAsInt());
-    String quantized = written.replace("\"quant_method\"", "\"config_groups\": {}, \"quant_method\"");
+    String quantized =
+        written.replace("\"quant_method\"", "\"config_groups\": {}, \"quant_method\"");
     JsonObject kept =
-        ((JsonObject) Json.read("c", new String(remove(quantized))))
+        ((JsonObject) Json.read("c", text(remove(quantized))))
             .getAsJsonObject("quantization_config");
     assertTrue(kept.has("config_groups"));
     assertFalse(kept.has("sparsity_config"));
-    assertEquals("{\"eps\": 2}", new String(remove("{\"eps\": 2}")));
+    assertEquals("{\"eps\": 2}", text(remove("{\"eps\": 2}")));
     for (String text : List.of("{}", "{ }\n", CONFIG, "{\"a\": \"}\"}  ")) {
-      byte[] inserted = SparsityConfig.insert("c", text.getBytes(), false, 1.0 / 3, List.of("x"));
-      assertEquals(text, new String(SparsityConfig.remove("c", inserted)));
+      byte[] inserted =
+          SparsityConfig.insert("c", text.getBytes(UTF_8), false, 1.0 / 3, List.of("x"));
+      assertEquals(text, text(SparsityConfig.remove("c", inserted)));
     }
   }
 
+  private static String text(byte[] bytes) {
+    return new String(bytes, UTF_8);
+  }
+
   private static byte[] remove(String text) throws IOException {
-    return SparsityConfig.remove("c", text.getBytes());
+    return SparsityConfig.remove("c", text.getBytes(UTF_8));
   }
 
   @Test
@@ -270,8 +276,7 @@ class CheckpointPackerTest {
         "expected packed tensors NAME.compressed with NAME.bitmask and NAME.shape, found none",
         () -> unpacker().unpack(model, out()));
     Path packed = directory.resolve("packed.safetensors");
-    assertEquals(
-        2, packer(CheckpointPacker.Format.AUTO, 2).pack(model, packed).tensors().size());
+    assertEquals(2, packer(CheckpointPacker.Format.AUTO, 2).pack(model, packed).tensors().size());
     assertRefused(
         "expected a dense model, but model.layers.0.up_proj.compressed is packed",
         () -> packer(CheckpointPacker.Format.AUTO, 1).pack(packed, out()));
@@ -306,29 +311,57 @@ class CheckpointPackerTest {
     Path packed = directory.resolve("packed.safetensors");
     packer(CheckpointPacker.Format.BITMASK, 1).pack(single(tensors(random(), false)), packed);
     String up = "model.layers.0.up_proj";
-    assertBroken(packed, up + ".row_offsets", up + ".row_offsets: expected", parts -> {
-      Tensor offsets = parts.get(up + ".row_offsets");
-      offsets.setLong(offsets.getLong(250) + 1, 250);
-    });
-    assertBroken(packed, up + ".row_offsets", up + ".row_offsets: expected ascending", parts -> {
-      parts.get(up + ".row_offsets").setLong(1L << 40, 256);
-    });
-    assertBroken(packed, up + ".bitmask", up + ".row_offsets: expected", parts -> {
-      Tensor bits = parts.get(up + ".bitmask");
-      bits.setLong(bits.getLong(3, 5) ^ 16, 3, 5);
-    });
-    assertBroken(packed, up + ".bitmask", "tensor \"" + up + ".bitmask\": expected shape", parts -> {
-      parts.put(up + ".bitmask", Tensor.allocate(arena, DType.U8, 300, 127));
-    });
-    assertBroken(packed, up + ".shape", up + ": shape: expected two I64 numbers", parts -> {
-      parts.put(up + ".shape", Tensor.allocate(arena, DType.I64, 3));
-    });
-    assertBroken(packed, up + ".compressed", up + ".compressed: expected F32, F16", parts -> {
-      parts.put(up + ".compressed", Tensor.allocate(arena, DType.I32, 7));
-    });
-    assertBroken(packed, up + ".row_offsets", up + ".row_offsets: expected I64", parts -> {
-      parts.put(up + ".row_offsets", Tensor.allocate(arena, DType.I32, 300));
-    });
+    assertBroken(
+        packed,
+        up + ".row_offsets",
+        up + ".row_offsets: expected",
+        parts -> {
+          Tensor offsets = parts.get(up + ".row_offsets");
+          offsets.setLong(offsets.getLong(250) + 1, 250);
+        });
+    assertBroken(
+        packed,
+        up + ".row_offsets",
+        up + ".row_offsets: expected ascending",
+        parts -> {
+          parts.get(up + ".row_offsets").setLong(1L << 40, 256);
+        });
+    assertBroken(
+        packed,
+        up + ".bitmask",
+        up + ".row_offsets: expected",
+        parts -> {
+          Tensor bits = parts.get(up + ".bitmask");
+          bits.setLong(bits.getLong(3, 5) ^ 16, 3, 5);
+        });
+    assertBroken(
+        packed,
+        up + ".bitmask",
+        "tensor \"" + up + ".bitmask\": expected shape",
+        parts -> {
+          parts.put(up + ".bitmask", Tensor.allocate(arena, DType.U8, 300, 127));
+        });
+    assertBroken(
+        packed,
+        up + ".shape",
+        up + ": shape: expected two I64 numbers",
+        parts -> {
+          parts.put(up + ".shape", Tensor.allocate(arena, DType.I64, 3));
+        });
+    assertBroken(
+        packed,
+        up + ".compressed",
+        up + ".compressed: expected F32, F16",
+        parts -> {
+          parts.put(up + ".compressed", Tensor.allocate(arena, DType.I32, 7));
+        });
+    assertBroken(
+        packed,
+        up + ".row_offsets",
+        up + ".row_offsets: expected I64",
+        parts -> {
+          parts.put(up + ".row_offsets", Tensor.allocate(arena, DType.I32, 300));
+        });
   }
 
   private interface Change {
@@ -375,8 +408,7 @@ class CheckpointPackerTest {
   }
 
   private static void assertRefused(String message, Action action) {
-    IllegalArgumentException refused =
-        assertThrows(IllegalArgumentException.class, action::run);
+    IllegalArgumentException refused = assertThrows(IllegalArgumentException.class, action::run);
     assertTrue(refused.getMessage().contains(message), refused.getMessage());
   }
 }
