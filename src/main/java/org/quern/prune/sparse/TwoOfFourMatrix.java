@@ -83,18 +83,6 @@ public final class TwoOfFourMatrix extends SparseMatrix {
         + " on; prune it with the pattern 2:4, or use the format bitmask";
   }
 
-  /** True where every group of a checked dense matrix has at most two elements that are not zero. */
-  static boolean isPatternOf(Tensor dense) {
-    DType type = dense.type();
-    int columns = (int) dense.dim(1);
-    boolean fits = columns % GROUP == 0;
-    for (long row = 0; fits && row < dense.dim(0); row++) {
-      long at = row * dense.rowStride() * type.bytes();
-      fits = findTooMany(dense.memory(), at, type, columns) < 0;
-    }
-    return fits;
-  }
-
   /**
    * True where every group of a checked dense matrix has at most two elements that are not zero.
    */
