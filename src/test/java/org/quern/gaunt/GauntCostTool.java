@@ -89,7 +89,8 @@ public final class GauntCostTool {
         "\n| algorithm | exponent of L | of the operations | multiply-adds per ns |");
     System.out.println("|-|-|-|-|");
     points.forEach((algorithm, all) -> {
-      List<double[]> high = all.subList(Math.max(0, Math.min(FIT_FROM - 1, all.size() - 4)), all.size());
+      List<double[]> high =
+          all.subList(Math.max(0, Math.min(FIT_FROM - 1, all.size() - 4)), all.size());
       double[] x = column(high, 0);
       double rate = median(high.stream().mapToDouble(p -> p[2] / p[1]).toArray());
       double exponent = slope(x, column(high, 1));
@@ -129,7 +130,8 @@ public final class GauntCostTool {
   }
 
   /** The least nanoseconds per channel. */
-  private static double measure(ProductAlgorithm algorithm, TrilinearForm form, DType type, long limit) {
+  private static double measure(
+      ProductAlgorithm algorithm, TrilinearForm form, DType type, long limit) {
     try (Arena arena = Arena.ofConfined()) {
       SplittableRandom random = new SplittableRandom(1);
       long step = (long) algorithm.channels() * type.bytes();

@@ -83,7 +83,9 @@ public final class TwoOfFourMatrix extends SparseMatrix {
         + " on; prune it with the pattern 2:4, or use the format bitmask";
   }
 
-  /** True where every group of a checked dense matrix has at most two elements that are not zero. */
+  /**
+   * True where every group of a checked dense matrix has at most two elements that are not zero.
+   */
   static boolean isPatternOf(Tensor dense) {
     DType type = dense.type();
     int columns = (int) dense.dim(1);
