@@ -377,7 +377,8 @@ final class PruneCommand implements Callable<Integer> {
           layer.shape().stream().map(String::valueOf).collect(Collectors.joining("x")),
           layer.type().name(),
           layer.method(),
-          layer.pattern().toString(),
+          // A ratio of a layer's own has many digits, which only the JSON needs.
+          layer.pattern().toString().replaceAll("(\\d\\.\\d{4})\\d+", "$1"),
           Long.toString(layer.zerosBefore()),
           Long.toString(layer.zerosAfter()),
           percent(layer.sparsity()),

@@ -5,6 +5,7 @@ import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.ValueLayout;
 import java.util.ArrayList;
+import java.util.EnumMap;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -16,6 +17,7 @@ import org.jspecify.annotations.Nullable;
 import org.quern.family.Replay;
 import org.quern.io.SafetensorsEntry;
 import org.quern.io.SafetensorsFile;
+import org.quern.prune.calibration.DenseGradients;
 import org.quern.prune.calibration.ModelPruner;
 import org.quern.prune.calibration.PrunedLayer;
 import org.quern.prune.calibration.Reconstruction;
@@ -105,6 +107,7 @@ final class ModelReplayer {
       if (test != null) {
         replayDense(dense, test, keys, arena);
       }
+      Map<GradientNorm, Map<String, Tensor>> taken = new EnumMap<>(GradientNorm.class);
       for (String run : runs(keys)) {
         try (Arena own = Arena.ofShared()) {
           replayRun(run, dense.copy(own), calibration, test, keys, own);
@@ -113,6 +116,9 @@ final class ModelReplayer {
           try (Arena own = Arena.ofShared()) {
             replayRefit(run, dense.copy(own), calibration, test, keys, own);
           }
+        }
+        if (calibration != null && figures.has("calibration")) {
+          replayOwnGradients(run, dense, calibration, test, keys, taken, arena);
         }
       }
     }
@@ -202,11 +208,58 @@ final class ModelReplayer {
         new ModelPruner(golden.pruner(replay.tier()), reconstruction, threads, Progress.NONE)
             .prune(arena, model, sequences, gradients);
     compareStatistics(run, layers, keys, arena);
-    compareZeros(run, model, keys, arena);
+    compareZeros(run, run, model, keys, arena);
     JsonObject recorded = recordedRuns().getAsJsonObject(run);
     if (recorded != null && test != null) {
       double tolerance = sweeps ? SPARSEGPT_TOLERANCE : PERPLEXITY_TOLERANCE;
       recordPerplexity(run, model, test, recorded, tolerance);
+    }
+  }
+
+  /**
+   * A run again by gradients that are taken here of the calibration sequences, instead of the
+   * recorded ones; only where the figures tell that those are of these sequences.
+   *
+   * @param taken gradients that were already taken, by norm and layer; others are added
+   */
+  private void replayOwnGradients(
+      String run,
+      LanguageModel dense,
+      Tensor calibration,
+      @Nullable Tensor test,
+      Set<String> keys,
+      Map<GradientNorm, Map<String, Tensor>> taken,
+      Arena arena)
+      throws IOException {
+    GoldenRun golden = GoldenRun.parse(run);
+    if (golden == null || golden.method() != Method.GBLM) {
+      return;
+    }
+    GradientNorm norm = golden.norm() == null ? GradientNorm.L1 : golden.norm();
+    Map<String, Tensor> gradients = taken.get(norm);
+    if (gradients == null) {
+      gradients =
+          new DenseGradients(
+                  dense,
+                  calibration,
+                  norm,
+                  GradientScale.OFFICIAL,
+                  Compat.OFFICIAL,
+                  threads,
+                  Progress.NONE)
+              .take(arena);
+      taken.put(norm, gradients);
+    }
+    try (Arena own = Arena.ofShared()) {
+      LanguageModel model = dense.copy(own);
+      new ModelPruner(golden.pruner(replay.tier()), Reconstruction.NONE, threads, Progress.NONE)
+          .prune(own, model, calibration, gradients);
+      String label = run + " by own gradients";
+      compareZeros(run, label, model, keys, own);
+      JsonObject recorded = recordedRuns().getAsJsonObject(run);
+      if (recorded != null && test != null) {
+        recordPerplexity(label, model, test, recorded, PERPLEXITY_TOLERANCE);
+      }
     }
   }
 
@@ -288,7 +341,8 @@ final class ModelReplayer {
     return deviations.stream().reduce(0.0, Math::max);
   }
 
-  private void compareZeros(String run, LanguageModel model, Set<String> keys, Arena arena)
+  private void compareZeros(
+      String run, String label, LanguageModel model, Set<String> keys, Arena arena)
       throws IOException {
     double different = 0;
     long compared = 0;
@@ -306,13 +360,13 @@ final class ModelReplayer {
       }
     }
     if (compared > 0) {
-      replay.record(name, run + " zeros", different / compared, ZEROS_TOLERANCE, "share of bits");
+      replay.record(name, label + " zeros", different / compared, ZEROS_TOLERANCE, "share of bits");
     }
     JsonObject recorded = recordedRuns().getAsJsonObject(run);
     if (recorded != null && recorded.has("sparsity")) {
       double wanted = recorded.get("sparsity").getAsDouble();
       double worst = Math.abs((double) zeros / weights - wanted);
-      replay.record(name, run + " sparsity", worst, ZEROS_TOLERANCE, "share of weights");
+      replay.record(name, label + " sparsity", worst, ZEROS_TOLERANCE, "share of weights");
     }
   }
 
