@@ -44,7 +44,7 @@ public record OwlRatios(double multiple, double lambda) {
   public static OwlRatios parse(String text) {
     double multiple = PUBLISHED.multiple;
     double lambda = PUBLISHED.lambda;
-    for (String setting : text.isBlank() ? new String[0] : text.split(",")) {
+    for (String setting : text.isBlank() ? new String[0] : text.split(",", -1)) {
       String[] parts = setting.strip().split("=", 2);
       try {
         switch (parts[0]) {
