@@ -91,7 +91,14 @@ class KeptWeightsTest {
   private static KeptWeights read(Path model, String name, Layout layout) throws IOException {
     PruneReport.Layer layer =
         new PruneReport.Layer(
-            name, List.of(1L, 1L), DType.F32, Method.WANDA.label(), Pattern.unstructured(0.5), 0, 0, 0);
+            name,
+            List.of(1L, 1L),
+            DType.F32,
+            Method.WANDA.label(),
+            Pattern.unstructured(0.5),
+            0,
+            0,
+            0);
     return KeptWeights.read(model, List.of(layer), layout, 2).getFirst();
   }
 
