@@ -191,12 +191,19 @@ public final class DenseGradients {
                       ResidualStream.slice(input, from, to),
                       ResidualStream.slice(gradient, from, to),
                       (linear, inputs, deltas) ->
-                          joiner.add(
-                              statistics.get(LanguageModel.linear(index, linear)),
-                              deltas,
-                              inputs)));
+                          joiner.add(statistic(statistics, index, linear), deltas, inputs)));
       sink.save(index, statistics, gradient);
     }
+  }
+
+  /** The statistic of a layer by its name within the block. */
+  static GradientStatistics statistic(
+      Map<String, GradientStatistics> statistics, int block, String linear) {
+    GradientStatistics statistic = statistics.get(LanguageModel.linear(block, linear));
+    if (statistic == null) {
+      throw new AssertionError(linear);
+    }
+    return statistic;
   }
 
   /** Adds the gradients of some sequences to the statistic of a layer. */

@@ -13,7 +13,6 @@ import org.quern.prune.GradientScale;
 import org.quern.prune.GradientStatistics;
 import org.quern.prune.lm.Decoder;
 import org.quern.prune.lm.DecoderBlock;
-import org.quern.prune.lm.LanguageModel;
 import org.quern.tensor.DType;
 import org.quern.tensor.Tensor;
 
@@ -57,7 +56,7 @@ final class RegionalGradients {
                 output,
                 (linear, inputs, deltas) ->
                     product.add(
-                        statistics.get(LanguageModel.linear(block.index(), linear)),
+                        DenseGradients.statistic(statistics, block.index(), linear),
                         deltas,
                         inputs));
           }

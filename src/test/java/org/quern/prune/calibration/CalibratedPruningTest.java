@@ -270,7 +270,9 @@ class CalibratedPruningTest {
     assertNotNull(after);
     assertEquals(25, before.windows());
     assertTrue(after.perplexity() > 1 && after.perplexity() != before.perplexity());
-    assertEquals(after.loss(), dry.after().loss());
+    Evaluation dryAfter = dry.after();
+    assertNotNull(dryAfter);
+    assertEquals(after.loss(), dryAfter.loss());
     try (Arena arena = Arena.ofShared();
         LanguageModel written = LanguageModel.open(output);
         LanguageModel dense = LanguageModel.open(model)) {
