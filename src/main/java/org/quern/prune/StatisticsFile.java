@@ -3,11 +3,16 @@ package org.quern.prune;
 import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.nio.file.Path;
+import java.util.EnumMap;
 import java.util.List;
 import java.util.Map;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import org.quern.io.FormatException;
 import org.quern.io.SafetensorsFile;
 import org.quern.io.SafetensorsHeader;
 import org.quern.io.SafetensorsWriter;
+import org.quern.io.TorchFile;
 import org.quern.tensor.DType;
 import org.quern.tensor.Tensor;
 
@@ -19,6 +24,8 @@ import org.quern.tensor.Tensor;
  * StatisticsOrigin}.
  */
 public final class StatisticsFile {
+  private static final Pattern OFFICIAL_KEY = Pattern.compile("(.+)_layer_(\\d+)");
+
   private StatisticsFile() {}
 
   /** What the statistics in a file were taken of. */
@@ -101,6 +108,57 @@ public final class StatisticsFile {
    */
   public static void merge(List<Path> parts, Path destination) throws IOException {
     StatisticsMerge.run(parts, destination);
+  }
+
+  /**
+   * Converts the gradient files of the released GBLM-Pruner, {@code
+   * gradients_aggregrate_norm_l1_model_NAME.pth} and that of l2: dictionaries saved by PyTorch,
+   * whose key {@code mlp.up_proj_layer_0} becomes {@code model.layers.0.mlp.up_proj.grad_l1}. The
+   * bits of the values are kept. An l1 that the released program let overflow stays infinite, and
+   * is refused when it is used.
+   *
+   * @param files by norm, at least one
+   * @param origin what the files do not tell; the published ones have 128 samples of 2048 tokens
+   *     and {@link GradientScale#OFFICIAL}
+   * @throws FormatException where a file is not such a dictionary
+   */
+  public static void convertOfficial(
+      Map<GradientNorm, Path> files, StatisticsOrigin origin, Path destination) throws IOException {
+    SafetensorsHeader.Builder header = SafetensorsHeader.builder().metadata(origin.metadata());
+    Map<GradientNorm, TorchFile> open = new EnumMap<>(GradientNorm.class);
+    try {
+      for (Map.Entry<GradientNorm, Path> each : files.entrySet()) {
+        TorchFile file = TorchFile.open(each.getValue());
+        open.put(each.getKey(), file);
+        for (String name : file.names()) {
+          header.add(key(file, name, each.getKey()), file.type(name), file.shape(name));
+        }
+      }
+      try (SafetensorsWriter writer = SafetensorsWriter.create(destination, header.build())) {
+        for (Map.Entry<GradientNorm, TorchFile> each : open.entrySet()) {
+          for (String name : each.getValue().names()) {
+            try (Arena arena = Arena.ofConfined()) {
+              String key = key(each.getValue(), name, each.getKey());
+              writer.write(key, each.getValue().load(name, arena));
+            }
+          }
+        }
+        writer.commit();
+      }
+    } finally {
+      for (TorchFile file : open.values()) {
+        file.close();
+      }
+    }
+  }
+
+  private static String key(TorchFile file, String name, GradientNorm norm) throws FormatException {
+    Matcher official = OFFICIAL_KEY.matcher(name);
+    if (!official.matches()) {
+      throw new FormatException(
+          file.path().toString(), "expected names MODULE_layer_INDEX, got '" + name + "'");
+    }
+    return "model.layers." + official.group(2) + "." + official.group(1) + "." + norm.key();
   }
 
   private static void requireSamples(String module, long samples, StatisticsOrigin origin) {

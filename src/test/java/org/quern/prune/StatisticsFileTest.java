@@ -7,12 +7,14 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.io.IOException;
+import java.io.InputStream;
 import java.lang.foreign.Arena;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Random;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -212,5 +214,42 @@ class StatisticsFileTest {
         new String[0],
         directory.toFile().list((folder, name) -> name.endsWith(".tmp")),
         "temporary files");
+  }
+
+  private Path resource(String name) throws IOException {
+    Path copy = directory.resolve(name);
+    try (InputStream in =
+        Objects.requireNonNull(SafetensorsFile.class.getResourceAsStream(name), name)) {
+      Files.copy(in, copy);
+    }
+    return copy;
+  }
+
+  @Test
+  void convertsTheFilesOfTheReleasedProgram() throws IOException {
+    Path official = resource("official.pth");
+    Path converted = directory.resolve("converted");
+    StatisticsOrigin origin =
+        new StatisticsOrigin("published", 0, 128, 128 * 2048, GradientScale.OFFICIAL);
+    StatisticsFile.convertOfficial(
+        Map.of(GradientNorm.L1, official, GradientNorm.L2, official), origin, converted);
+    assertEquals(origin, StatisticsFile.origin(converted));
+    try (SafetensorsFile read = SafetensorsFile.open(converted)) {
+      assertEquals(4, read.entries().size());
+      for (GradientNorm norm : GradientNorm.values()) {
+        Tensor got = read.load("model.layers.12.mlp.up_proj." + norm.key(), arena);
+        assertEquals(DType.F16, got.type());
+        assertArrayEquals(new long[] {3, 2}, got.shape());
+        assertArrayEquals(new float[] {0.5f, 0.25f, 8, 16, 32, 64}, got.toFloatArray());
+      }
+    }
+    Path other = resource("gradients.pth");
+    Path absent = directory.resolve("absent");
+    FormatException error =
+        assertThrows(
+            FormatException.class,
+            () -> StatisticsFile.convertOfficial(Map.of(GradientNorm.L1, other), origin, absent));
+    assertTrue(error.getMessage().endsWith("MODULE_layer_INDEX, got 'brain'"), error.getMessage());
+    assertFalse(Files.exists(absent));
   }
 }
