@@ -131,7 +131,7 @@ final class VectorSweepKernels implements SweepKernels {
   /**
    * Marks by rank: a score comes before another where it is smaller, or equal and further left.
    *
-   * @param scores a panel, of which the columns of the run receive the scores
+   * @param scoresIn a panel, of which the columns of the run receive the scores
    */
   private static void markSmallest(
       MemorySegment panelIn,
