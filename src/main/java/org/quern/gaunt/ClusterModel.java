@@ -1,6 +1,7 @@
 package org.quern.gaunt;
 
 import java.lang.foreign.Arena;
+import java.util.Arrays;
 import java.util.List;
 import org.quern.runtime.Tier;
 import org.quern.tensor.DType;
@@ -10,8 +11,9 @@ import org.quern.tensor.Tensor;
  * A force field of one convolution and one many-body product. Each atom gathers {@code A[l, m, c] =
  * s[l, c] sum over neighbours of R_c(|r|) Y(l, m)(r)}, and the energy is {@code sum over atoms,
  * orders k and channels c of W[k, c]} times the mean over the sphere of the k-th power of A's
- * function. The energy is linear in W; forces are its slopes by the places, back through both
- * layers.
+ * function. Forces are the slopes of the energy by the places, back through both layers. W and the
+ * shares of waves in the radial functions R are learned, and with them the forces: their gradients
+ * are the second gradients of the layers.
  */
 final class ClusterModel {
   /** Highest degree of the harmonics. */
@@ -20,22 +22,21 @@ final class ClusterModel {
   /** Highest power: terms of up to this many neighbours. */
   static final int ORDER = 3;
 
-  private static final int RADIAL = 8;
+  /** Waves over the distance that radial functions are sums of. */
+  private static final int WAVES = 8;
 
   /** Weights of the degrees: how a channel sees angles. */
   private static final double[][] PROFILES = {
     {1, 1, 1, 1}, {1, 1, 0, 0}, {1, 0, 1, 0}, {0, 1, 1, -1}
   };
 
-  /** Number of channels: every radial function with every profile. */
-  static final int CHANNELS = RADIAL * 4;
+  /** Number of channels: for every profile as many radial functions as there are waves. */
+  static final int CHANNELS = WAVES * 4;
 
   private static final int COMPONENTS = (DEGREE + 1) * (DEGREE + 1);
 
-  /** Sums of waves: the square of a sum holds the product of two different ones. */
+  /** Where the radial functions start: the square of a sum of waves holds their product. */
   private static final int[][] SUMS = {{0, 1}, {0, 2}, {1, 2}, {0, 3}};
-
-  private static final int SUMS_FROM = RADIAL - SUMS.length;
 
   private final DType type;
   private final GauntConvolution convolution;
@@ -53,72 +54,161 @@ final class ClusterModel {
         ManyBodyProduct.builder(DEGREE, ORDER, 0).channels(CHANNELS).type(type).tier(tier).build();
   }
 
-  /** Number of weights. */
-  static int weights() {
-    return ORDER * CHANNELS;
+  /** Number of parameters: the weights W, and the shares of waves of all channels. */
+  static int parameters() {
+    return ORDER * CHANNELS + CHANNELS * WAVES;
+  }
+
+  /** Where training starts: no energy, and radial functions of a wave or two. */
+  static double[] start() {
+    double[] parameters = new double[parameters()];
+    for (int c = 0; c < CHANNELS; c++) {
+      int which = c % WAVES;
+      if (c < WAVES || which < WAVES - SUMS.length) {
+        parameters[share(c, which)] = 1;
+      } else {
+        for (int wave : SUMS[which - (WAVES - SUMS.length)]) {
+          parameters[share(c, wave)] = 1;
+        }
+      }
+    }
+    return parameters;
+  }
+
+  private static int share(int channel, int wave) {
+    return ORDER * CHANNELS + channel * WAVES + wave;
   }
 
   /** Clusters as one graph, and what the layers make of it; the memory is the arena's. */
   final class Batch {
-    private final Arena arena;
     private final LayerWorkspace workspace;
     private final List<Cluster> clusters;
     private final int atoms;
     private final int[] source;
     private final int[] destination;
+    private final int[] clusterOf;
     private final Edges edges;
     private final ConvolutionInputs in;
-    private final Tensor features;
+    private final Tensor scales;
+
+    /** Waves at the length of each edge, and their slopes over it. */
+    private final double[] waves;
+
+    private final double[] slopes;
     private final int[] species;
 
-    /** Slopes of the radial functions over the length of each edge. */
-    private final double[] slopes;
+    private final Tensor w;
+    private final Tensor features;
+    private final Tensor out;
+    private final Tensor ones;
+
+    /** Slopes of the energy by A, the edge vectors and the scales. */
+    private final Tensor gfeatures;
+
+    private final Tensor gr;
+    private final Tensor gscales;
+
+    // What the gradient of the loss needs besides.
+    private final Tensor g;
+    private final Tensor gx;
+    private final Tensor gxSecond;
+    private final Tensor gw;
+    private final Tensor moves;
+    private final Tensor scaleMoves;
+    private final Tensor moved;
+    private final Tensor gfirst;
+    private final Tensor gsecond;
+    private final double[] alongs;
 
     Batch(Arena arena, LayerWorkspace workspace, List<Cluster> clusters) {
-      this.arena = arena;
       this.workspace = workspace;
       this.clusters = clusters;
       atoms = clusters.stream().mapToInt(Cluster::atoms).sum();
       int count = clusters.stream().mapToInt(c -> c.atoms() * (c.atoms() - 1)).sum();
       source = new int[count];
       destination = new int[count];
+      clusterOf = new int[atoms];
       Tensor r = Tensor.allocate(arena, type, count, 3);
-      Tensor radial = Tensor.allocate(arena, type, count, CHANNELS);
-      slopes = new double[count * CHANNELS];
+      waves = new double[count * WAVES];
+      slopes = new double[count * WAVES];
       int edge = 0;
       int first = 0;
-      for (Cluster cluster : clusters) {
-        for (int i = 0; i < cluster.atoms(); i++) {
-          for (int j = 0; j < cluster.atoms(); j++) {
+      for (int cluster = 0; cluster < clusters.size(); cluster++) {
+        double[] places = clusters.get(cluster).places();
+        int size = clusters.get(cluster).atoms();
+        for (int i = 0; i < size; i++) {
+          clusterOf[first + i] = cluster;
+          for (int j = 0; j < size; j++) {
             if (i == j) {
               continue;
             }
             source[edge] = first + j;
             destination[edge] = first + i;
             for (int axis = 0; axis < 3; axis++) {
-              r.setDouble(
-                  cluster.places()[3 * j + axis] - cluster.places()[3 * i + axis], edge, axis);
+              r.setDouble(places[3 * j + axis] - places[3 * i + axis], edge, axis);
             }
-            for (int c = 0; c < CHANNELS; c++) {
-              double distance = Cluster.distance(cluster.places(), i, j);
-              radial.setDouble(radial(c, distance), edge, c);
-              slopes[edge * CHANNELS + c] = radialSlope(c, distance) / distance;
+            double distance = Cluster.distance(places, i, j);
+            for (int q = 0; q < WAVES; q++) {
+              waves[edge * WAVES + q] = wave(q, distance);
+              slopes[edge * WAVES + q] = waveSlope(q, distance) / distance;
             }
             edge++;
           }
         }
-        first += cluster.atoms();
+        first += size;
       }
       edges = Edges.of(atoms, source, destination);
-      Tensor ones = Tensor.allocate(arena, type, atoms, 1, CHANNELS);
-      ones.fill(1);
+      Tensor constant = Tensor.allocate(arena, type, atoms, 1, CHANNELS);
+      constant.fill(1);
       Tensor h = Tensor.allocate(arena, type, count, DEGREE + 1);
       h.fill(1);
-      in = new ConvolutionInputs(ones, r, h, radial);
-      features = Tensor.allocate(arena, type, atoms, COMPONENTS, CHANNELS);
+      scales = Tensor.allocate(arena, type, count, CHANNELS);
+      in = new ConvolutionInputs(constant, r, h, scales);
       species = new int[atoms];
+      w = Tensor.allocate(arena, type, ORDER, 1, CHANNELS, 1);
+      features = Tensor.allocate(arena, type, atoms, COMPONENTS, CHANNELS);
+      out = Tensor.allocate(arena, type, atoms, 1, CHANNELS);
+      ones = Tensor.allocate(arena, type, atoms, 1, CHANNELS);
+      ones.fill(1);
+      gfeatures = Tensor.allocate(arena, type, features.shape());
+      gr = Tensor.allocate(arena, type, count, 3);
+      gscales = Tensor.allocate(arena, type, count, CHANNELS);
+      g = Tensor.allocate(arena, type, out.shape());
+      gx = Tensor.allocate(arena, type, features.shape());
+      gxSecond = Tensor.allocate(arena, type, features.shape());
+      gw = Tensor.allocate(arena, type, w.shape());
+      moves = Tensor.allocate(arena, type, count, 3);
+      scaleMoves = Tensor.allocate(arena, type, count, CHANNELS);
+      moved = Tensor.allocate(arena, type, features.shape());
+      gfirst = Tensor.allocate(arena, type, count, CHANNELS);
+      gsecond = Tensor.allocate(arena, type, count, CHANNELS);
+      alongs = new double[count];
+    }
+
+    /** Sets the parameters, and computes what each atom gathers. */
+    private void gather(double[] parameters) {
+      for (int c = 0; c < CHANNELS; c++) {
+        for (int k = 0; k < ORDER; k++) {
+          w.setDouble(parameters[k * CHANNELS + c], k, 0, c, 0);
+        }
+        for (int edge = 0; edge < source.length; edge++) {
+          double sum = 0;
+          for (int q = 0; q < WAVES; q++) {
+            sum += parameters[share(c, q)] * waves[edge * WAVES + q];
+          }
+          set(scales, (long) edge * CHANNELS + c, sum);
+        }
+      }
       convolution.forward(edges, in, features, workspace);
       profile(features);
+    }
+
+    private double get(Tensor x, long at) {
+      return TileTable.get(x.memory(), type, at);
+    }
+
+    private void set(Tensor x, long at, double value) {
+      TileTable.set(x.memory(), type, at, value);
     }
 
     private void profile(Tensor x) {
@@ -126,45 +216,46 @@ final class ClusterModel {
         int degree = (int) Math.sqrt((double) (row % COMPONENTS));
         for (int c = 0; c < CHANNELS; c++) {
           long at = row * CHANNELS + c;
-          double factor = PROFILES[c / RADIAL][degree];
-          TileTable.set(x.memory(), type, at, factor * TileTable.get(x.memory(), type, at));
+          set(x, at, PROFILES[c / WAVES][degree] * get(x, at));
         }
       }
     }
 
     /** Energies of all clusters. */
-    double[] energies(double[] weights) {
-      Tensor out = Tensor.allocate(arena, type, atoms, 1, CHANNELS);
-      powers.forward(features, species, tensor(weights), out, workspace);
+    double[] energies(double[] parameters) {
+      gather(parameters);
+      return energies();
+    }
+
+    private double[] energies() {
+      powers.forward(features, species, w, out, workspace);
       double[] energies = new double[clusters.size()];
-      int atom = 0;
-      for (int cluster = 0; cluster < energies.length; cluster++) {
-        for (int i = 0; i < clusters.get(cluster).atoms(); i++, atom++) {
-          for (int c = 0; c < CHANNELS; c++) {
-            energies[cluster] += out.getDouble(atom, 0, c);
-          }
+      for (int atom = 0; atom < atoms; atom++) {
+        for (int c = 0; c < CHANNELS; c++) {
+          energies[clusterOf[atom]] += out.getDouble(atom, 0, c);
         }
       }
       return energies;
     }
 
     /** Forces on all atoms, three per atom. */
-    double[] forces(double[] weights) {
-      Tensor g = Tensor.allocate(arena, type, atoms, 1, CHANNELS);
-      g.fill(1);
-      Tensor gfeatures = Tensor.allocate(arena, type, features.shape());
-      powers.backward(features, species, tensor(weights), g, gfeatures, null, workspace);
+    double[] forces(double[] parameters) {
+      gather(parameters);
+      return forces(parameters, ones);
+    }
+
+    /** By the slopes of the energies of all atoms, which stay where they are written. */
+    private double[] forces(double[] parameters, Tensor g) {
+      powers.backward(features, species, w, g, gfeatures, null, workspace);
       profile(gfeatures);
-      Tensor gr = Tensor.allocate(arena, type, in.r().shape());
-      Tensor gradial = Tensor.allocate(arena, type, source.length, CHANNELS);
       convolution.backward(
-          edges, in, gfeatures, new ConvolutionGradients(null, gr, null, gradial), workspace);
+          edges, in, gfeatures, new ConvolutionGradients(null, gr, null, gscales), workspace);
       double[] forces = new double[3 * atoms];
-      long at = 0;
       for (int edge = 0; edge < source.length; edge++) {
         double along = 0;
         for (int c = 0; c < CHANNELS; c++) {
-          along += TileTable.get(gradial.memory(), type, at++) * slopes[edge * CHANNELS + c];
+          double slope = radialSlope(parameters, edge, c);
+          along += get(gscales, (long) edge * CHANNELS + c) * slope;
         }
         for (int axis = 0; axis < 3; axis++) {
           double slope = gr.getDouble(edge, axis) + along * in.r().getDouble(edge, axis);
@@ -175,38 +266,118 @@ final class ClusterModel {
       return forces;
     }
 
-    private Tensor tensor(double[] weights) {
-      Tensor w = Tensor.allocate(arena, type, ORDER, 1, CHANNELS, 1);
-      for (int k = 0; k < ORDER; k++) {
-        for (int c = 0; c < CHANNELS; c++) {
-          w.setDouble(weights[k * CHANNELS + c], k, 0, c, 0);
+    /** The slope of a radial function at the length of an edge, over that length. */
+    private double radialSlope(double[] parameters, int edge, int channel) {
+      double sum = 0;
+      for (int q = 0; q < WAVES; q++) {
+        sum += parameters[share(channel, q)] * slopes[edge * WAVES + q];
+      }
+      return sum;
+    }
+
+    /**
+     * The sum of the squares of all errors of forces, and of energies times a weight.
+     *
+     * @param energyWeight how much an energy counts beside a component of a force
+     * @param gradient receives the gradient by the parameters
+     */
+    double loss(double[] parameters, double energyWeight, double[] gradient) {
+      gather(parameters);
+      double loss = 0;
+      double[] energies = energies();
+      for (int i = 0; i < energies.length; i++) {
+        energies[i] = energyWeight * (energies[i] - clusters.get(i).energy());
+        loss += energies[i] * energies[i];
+      }
+      double[] errors = forces(parameters, ones);
+      int place = 0;
+      for (Cluster cluster : clusters) {
+        for (double force : cluster.forces()) {
+          errors[place] -= force;
+          loss += errors[place] * errors[place];
+          place++;
         }
       }
-      return w;
+      // Energies: the slopes of the loss by them, back through the powers.
+      for (int atom = 0; atom < atoms; atom++) {
+        for (int c = 0; c < CHANNELS; c++) {
+          set(g, (long) atom * CHANNELS + c, 2 * energyWeight * energies[clusterOf[atom]]);
+        }
+      }
+      powers.backward(features, species, w, g, gx, gw, workspace);
+      Arrays.fill(gradient, 0);
+      addWeights(gradient);
+      // Forces: the loss changes as the energy does when each atom moves by -2 times its error.
+      for (int edge = 0; edge < source.length; edge++) {
+        double along = 0;
+        for (int axis = 0; axis < 3; axis++) {
+          double move =
+              -2 * (errors[3 * source[edge] + axis] - errors[3 * destination[edge] + axis]);
+          moves.setDouble(move, edge, axis);
+          along += move * in.r().getDouble(edge, axis);
+        }
+        alongs[edge] = along;
+        for (int c = 0; c < CHANNELS; c++) {
+          long at = (long) edge * CHANNELS + c;
+          set(scaleMoves, at, along * radialSlope(parameters, edge, c));
+        }
+      }
+      convolution.secondGradients(
+          edges,
+          in,
+          gfeatures,
+          new ConvolutionGradients(null, moves, null, scaleMoves),
+          new ConvolutionGradients(null, null, null, gsecond),
+          moved,
+          workspace);
+      profile(moved);
+      powers.secondGradients(
+          features, species, w, ones, moved, null, gxSecond, gw, null, workspace);
+      addWeights(gradient);
+      for (long at = 0; at < gx.size(); at++) {
+        set(gx, at, get(gx, at) + get(gxSecond, at));
+      }
+      profile(gx);
+      convolution.backward(
+          edges, in, gx, new ConvolutionGradients(null, null, null, gfirst), workspace);
+      addShares(gradient);
+      return loss;
+    }
+
+    private void addWeights(double[] gradient) {
+      for (int i = 0; i < ORDER * CHANNELS; i++) {
+        gradient[i] += get(gw, i);
+      }
+    }
+
+    /** Radial functions set the scales of edges, and how these change when atoms move. */
+    private void addShares(double[] gradient) {
+      for (int edge = 0; edge < source.length; edge++) {
+        for (int c = 0; c < CHANNELS; c++) {
+          long at = (long) edge * CHANNELS + c;
+          double value = get(gfirst, at) + get(gsecond, at);
+          double slope = alongs[edge] * get(gscales, at);
+          for (int q = 0; q < WAVES; q++) {
+            int wave = edge * WAVES + q;
+            gradient[share(c, q)] += value * waves[wave] + slope * slopes[wave];
+          }
+        }
+      }
     }
   }
 
-  /** A wave over the distance, or a sum of two, faded out. */
-  private static double radial(int channel, double distance) {
-    return Cluster.fade(distance) * wave(channel, distance, false);
+  /** A wave over the distance, faded out. */
+  private static double wave(int number, double distance) {
+    return Cluster.fade(distance) * Math.cos(frequency(number) * distance);
   }
 
-  private static double radialSlope(int channel, double distance) {
-    return Cluster.fadeSlope(distance) * wave(channel, distance, false)
-        + Cluster.fade(distance) * wave(channel, distance, true);
+  private static double waveSlope(int number, double distance) {
+    double angle = frequency(number) * distance;
+    return Cluster.fadeSlope(distance) * Math.cos(angle)
+        - Cluster.fade(distance) * frequency(number) * Math.sin(angle);
   }
 
-  private static double wave(int channel, double distance, boolean slope) {
-    int which = channel % RADIAL;
-    if (channel < RADIAL || which < SUMS_FROM) {
-      return wave(distance, which, slope);
-    }
-    int[] pair = SUMS[which - SUMS_FROM];
-    return wave(distance, pair[0], slope) + wave(distance, pair[1], slope);
-  }
-
-  private static double wave(double distance, int number, boolean slope) {
-    double frequency = number * Math.PI / Cluster.REACH;
-    return slope ? -frequency * Math.sin(frequency * distance) : Math.cos(frequency * distance);
+  private static double frequency(int number) {
+    return number * Math.PI / Cluster.REACH;
   }
 }

@@ -45,24 +45,25 @@ final class CostModel {
   }
 
   private static Rate rate(Algorithm algorithm, TrilinearForm form, DType type, Tier tier) {
-    boolean single = type == DType.F32;
     if (algorithm == Algorithm.FOURIER) {
       return FOURIER;
     }
-    if (tier != Tier.VECTOR) {
+    boolean written =
+        algorithm != Algorithm.DIRECT || coefficients(form) <= VectorDirect.MAX_COEFFICIENTS;
+    if (tier != Tier.VECTOR || !written) {
+      // What is too long to be written out runs as on the scalar tier.
       return SCALAR;
     }
-    return switch (algorithm) {
-      case DIRECT ->
-          // What is too long to be written out runs as on the scalar tier.
-          coefficients(form) > VectorDirect.MAX_COEFFICIENTS
-              ? SCALAR
-              : single ? new Rate(0.5, 45) : new Rate(1, 22);
-      case HYBRID -> single ? new Rate(2.5, 40) : new Rate(5, 20);
-      case GRID -> single ? new Rate(0.8, 30) : new Rate(1, 15);
-      case POINTS -> single ? new Rate(0.8, 34) : new Rate(1, 17);
-      case FOURIER -> FOURIER;
-    };
+    Rate single =
+        switch (algorithm) {
+          case DIRECT -> new Rate(0.5, 45);
+          case HYBRID -> new Rate(2.5, 40);
+          case GRID -> new Rate(1.7, 34);
+          case POINTS -> new Rate(2, 39);
+          case FOURIER -> FOURIER;
+        };
+    // Vectors of doubles have half the lanes.
+    return type == DType.F32 ? single : new Rate(2 * single.call, single.perNanosecond / 2);
   }
 
   /** Calls of kernels per product. */

@@ -13,27 +13,28 @@ import org.quern.runtime.Tier;
 import org.quern.tensor.DType;
 
 /**
- * Fits {@link ClusterModel} to energies and forces of clusters whose potential is known, and
- * predicts clusters that it has not seen. Forces are slopes of the one energy, in the fit and in
- * the prediction. The energy is linear in the weights, so the fit is a problem of least squares.
+ * Trains {@link ClusterModel} on energies and forces of clusters whose potential is known, and
+ * predicts clusters that it has not seen. Forces are slopes of the one energy, in training, where
+ * the gradient of their errors is made of second gradients of the layers, and in the prediction.
  */
 final class ForceFieldTour {
   private static final int ATOMS = 5;
   private static final int TRAINING = 60;
   private static final int TEST = 20;
+  private static final int STEPS = 200;
   private static final long SEED = 20231231;
 
   /** How much an energy counts beside a component of a force. */
   private static final double ENERGY_WEIGHT = 3;
-
-  /** Keeps weights small that the data do not tell apart, relative to the mean square. */
-  private static final double RIDGE = 1e-7;
 
   /** Root mean square error of a force that passes, over the root mean square of the forces. */
   private static final double TOLERANCE = 0.1;
 
   /** Deviation of a force from the slope of the energy, F64, over the largest force. */
   private static final double SLOPE_TOLERANCE = 1e-6;
+
+  /** Deviation of forces on a turned cluster from turned forces, F64, over the largest. */
+  private static final double TURN_TOLERANCE = 1e-12;
 
   private final TourContext context;
 
@@ -47,17 +48,19 @@ final class ForceFieldTour {
     List<Cluster> test = clusters(random, TEST);
     long start = System.nanoTime();
     ClusterModel model = new ClusterModel(DType.F32, context.tier());
-    double[] weights = fit(model, training);
+    List<Double> losses = new ArrayList<>();
+    double[] parameters = train(model, training, losses);
     double seconds = (System.nanoTime() - start) * 1e-9;
-    double error = forceError(model, test, weights);
-    double slope = slopeError(test.get(0), weights);
+    double error = forceError(model, test, parameters);
+    double slope = slopeError(test.getFirst(), parameters);
+    double turn = turnError(random, test.getFirst(), parameters);
     TourRow row =
         new TourRow(
             GauntFamily.NAME,
             String.format(
                 Locale.ROOT,
-                "force field of %d weights fitted to %d clusters of %d atoms",
-                ClusterModel.weights(),
+                "force field of %d parameters trained on forces of %d clusters of %d atoms",
+                ClusterModel.parameters(),
                 TRAINING,
                 ATOMS),
             context.tier(),
@@ -66,11 +69,13 @@ final class ForceFieldTour {
             "",
             String.format(
                 Locale.ROOT,
-                "unseen forces to %.1f %%; force and slope of the energy agree to %.0e",
+                "unseen forces to %.1f %%; slope of the energy to %.0e, turned with the cluster to"
+                    + " %.0e",
                 100 * error,
-                slope),
-            error <= TOLERANCE && slope <= SLOPE_TOLERANCE);
-    return new TourReport(List.of(row), List.of(scan(model, weights)));
+                slope,
+                turn),
+            error <= TOLERANCE && slope <= SLOPE_TOLERANCE && turn <= TURN_TOLERANCE);
+    return new TourReport(List.of(row), List.of(history(losses), scan(model, parameters)));
   }
 
   private static List<Cluster> clusters(Philox random, int count) {
@@ -81,48 +86,38 @@ final class ForceFieldTour {
     return clusters;
   }
 
-  /** One weight at a time gives its share of every energy and every force: a column. */
-  private double[] fit(ClusterModel model, List<Cluster> clusters) {
-    int n = ClusterModel.weights();
-    double[][] columns = new double[n][];
+  /** Steps down the loss of energies and forces, whose root mean squares are recorded. */
+  private double[] train(ClusterModel model, List<Cluster> clusters, List<Double> losses) {
+    int numbers = TRAINING * (1 + 3 * ATOMS);
     try (Arena arena = Arena.ofShared();
         LayerWorkspace workspace = new LayerWorkspace()) {
       ClusterModel.Batch batch = model.new Batch(arena, workspace, clusters);
-      for (int i = 0; i < n; i++) {
-        if (i % 8 == 0) {
-          context.progress().report("fitting a force field", i, n);
-        }
-        double[] unit = new double[n];
-        unit[i] = 1;
-        columns[i] = joined(batch.energies(unit), batch.forces(unit));
+      Lbfgs descent =
+          new Lbfgs(
+              (parameters, gradient) -> batch.loss(parameters, ENERGY_WEIGHT, gradient),
+              ClusterModel.start());
+      losses.add(Math.sqrt(descent.value() / numbers));
+      for (int step = 0; step < STEPS && descent.step(); step++) {
+        losses.add(Math.sqrt(descent.value() / numbers));
+        context.progress().report("training a force field", step + 1, STEPS);
       }
+      return descent.x();
     }
-    context.progress().report("fitting a force field", n, n);
-    double[] energies = clusters.stream().mapToDouble(Cluster::energy).toArray();
-    double[] target = joined(energies, forces(clusters));
-    double[][] normal = new double[n][n];
-    double[] right = new double[n];
-    double trace = 0;
-    for (int i = 0; i < n; i++) {
-      for (int j = 0; j <= i; j++) {
-        normal[i][j] = dot(columns[i], columns[j]);
-      }
-      right[i] = dot(columns[i], target);
-      trace += normal[i][i];
-    }
-    for (int i = 0; i < n; i++) {
-      normal[i][i] += RIDGE * trace / n;
-    }
-    return solve(normal, right);
   }
 
-  private static double[] joined(double[] energies, double[] forces) {
-    double[] all = new double[energies.length + forces.length];
-    for (int i = 0; i < energies.length; i++) {
-      all[i] = ENERGY_WEIGHT * energies[i];
+  private static Chart history(List<Double> losses) {
+    List<Double> steps = new ArrayList<>();
+    for (int i = 0; i < losses.size(); i++) {
+      steps.add((double) i);
     }
-    System.arraycopy(forces, 0, all, energies.length, forces.length);
-    return all;
+    return new Chart(
+        "Force field: root mean square error of forces and weighted energies while training",
+        Chart.Kind.LINES,
+        "step",
+        "error",
+        true,
+        List.of(),
+        List.of(new Chart.Series("training clusters", steps, losses)));
   }
 
   private static double[] forces(List<Cluster> clusters) {
@@ -139,38 +134,13 @@ final class ForceFieldTour {
     return sum;
   }
 
-  /** Solves a positive definite system, given by its lower triangle, by Cholesky's method. */
-  private static double[] solve(double[][] matrix, double[] right) {
-    int n = right.length;
-    double[] x = right.clone();
-    for (int i = 0; i < n; i++) {
-      for (int j = 0; j <= i; j++) {
-        double sum = matrix[i][j];
-        for (int k = 0; k < j; k++) {
-          sum -= matrix[i][k] * matrix[j][k];
-        }
-        matrix[i][j] = i == j ? Math.sqrt(sum) : sum / matrix[j][j];
-      }
-      for (int k = 0; k < i; k++) {
-        x[i] -= matrix[i][k] * x[k];
-      }
-      x[i] /= matrix[i][i];
-    }
-    for (int i = n - 1; i >= 0; i--) {
-      for (int k = i + 1; k < n; k++) {
-        x[i] -= matrix[k][i] * x[k];
-      }
-      x[i] /= matrix[i][i];
-    }
-    return x;
-  }
-
-  private static double forceError(ClusterModel model, List<Cluster> clusters, double[] weights) {
+  private static double forceError(
+      ClusterModel model, List<Cluster> clusters, double[] parameters) {
     double[] expected = forces(clusters);
     double[] got;
     try (Arena arena = Arena.ofShared();
         LayerWorkspace workspace = new LayerWorkspace()) {
-      got = model.new Batch(arena, workspace, clusters).forces(weights);
+      got = model.new Batch(arena, workspace, clusters).forces(parameters);
     }
     double error = 0;
     for (int i = 0; i < got.length; i++) {
@@ -180,21 +150,21 @@ final class ForceFieldTour {
   }
 
   /** In double precision: forces against central differences of the energy. */
-  private static double slopeError(Cluster cluster, double[] weights) {
+  private static double slopeError(Cluster cluster, double[] parameters) {
     ClusterModel model = new ClusterModel(DType.F64, Tier.SCALAR);
     double worst = 0;
     double largest = 0;
     double step = 1e-5;
     try (LayerWorkspace workspace = new LayerWorkspace();
         Arena arena = Arena.ofShared()) {
-      double[] forces = model.new Batch(arena, workspace, List.of(cluster)).forces(weights);
+      double[] forces = model.new Batch(arena, workspace, List.of(cluster)).forces(parameters);
       for (int i = 0; i < forces.length; i++) {
         double[] ahead = cluster.places().clone();
         double[] behind = cluster.places().clone();
         ahead[i] += step;
         behind[i] -= step;
         List<Cluster> pair = List.of(Cluster.of(ahead), Cluster.of(behind));
-        double[] energies = model.new Batch(arena, workspace, pair).energies(weights);
+        double[] energies = model.new Batch(arena, workspace, pair).energies(parameters);
         double slope = (energies[1] - energies[0]) / (2 * step);
         worst = Math.max(worst, Math.abs(slope - forces[i]));
         largest = Math.max(largest, Math.abs(forces[i]));
@@ -203,8 +173,42 @@ final class ForceFieldTour {
     return worst / largest;
   }
 
+  /** In double precision: forces on a turned cluster against turned forces. */
+  private static double turnError(Philox random, Cluster cluster, double[] parameters) {
+    double[] rotation =
+        WignerD.rotation(
+            2 * Math.PI * random.nextDouble(),
+            Math.acos(2 * random.nextDouble() - 1),
+            2 * Math.PI * random.nextDouble());
+    ClusterModel model = new ClusterModel(DType.F64, Tier.SCALAR);
+    try (LayerWorkspace workspace = new LayerWorkspace();
+        Arena arena = Arena.ofShared()) {
+      Cluster turned = Cluster.of(turned(rotation, cluster.places()));
+      double[] expected =
+          turned(rotation, model.new Batch(arena, workspace, List.of(cluster)).forces(parameters));
+      double[] got = model.new Batch(arena, workspace, List.of(turned)).forces(parameters);
+      double worst = 0;
+      double largest = 0;
+      for (int i = 0; i < got.length; i++) {
+        worst = Math.max(worst, Math.abs(got[i] - expected[i]));
+        largest = Math.max(largest, Math.abs(expected[i]));
+      }
+      return worst / largest;
+    }
+  }
+
+  private static double[] turned(double[] rotation, double[] vectors) {
+    double[] turned = new double[vectors.length];
+    for (int i = 0; i < vectors.length; i++) {
+      for (int axis = 0; axis < 3; axis++) {
+        turned[i] += rotation[3 * (i % 3) + axis] * vectors[i - i % 3 + axis];
+      }
+    }
+    return turned;
+  }
+
   /** The energy of three atoms over the angle between two bonds, as it is and as predicted. */
-  private static Chart scan(ClusterModel model, double[] weights) {
+  private static Chart scan(ClusterModel model, double[] parameters) {
     List<Double> angles = new ArrayList<>();
     List<Double> known = new ArrayList<>();
     List<Cluster> bent = new ArrayList<>();
@@ -219,7 +223,7 @@ final class ForceFieldTour {
     List<Double> predicted = new ArrayList<>();
     try (Arena arena = Arena.ofShared();
         LayerWorkspace workspace = new LayerWorkspace()) {
-      for (double energy : model.new Batch(arena, workspace, bent).energies(weights)) {
+      for (double energy : model.new Batch(arena, workspace, bent).energies(parameters)) {
         predicted.add(energy);
       }
     }
@@ -232,6 +236,6 @@ final class ForceFieldTour {
         List.of(),
         List.of(
             new Chart.Series("known potential", angles, known),
-            new Chart.Series("fitted force field", angles, predicted)));
+            new Chart.Series("trained force field", angles, predicted)));
   }
 }

@@ -2,7 +2,6 @@ package org.quern.gaunt;
 
 import java.lang.foreign.MemorySegment;
 import java.lang.ref.Reference;
-import java.util.Arrays;
 import java.util.Collections;
 import java.util.EnumSet;
 import java.util.List;
@@ -53,8 +52,12 @@ public final class GauntProduct {
   /** Highest degree of an operand. */
   public static final int MAX_DEGREE = 32;
 
-  private static final String[] INPUTS = {"x1", "x2"};
+  // Names in messages, made once: a call that does not fail allocates nothing.
+  private static final String[] INPUT_GRADIENTS = {"gradient of x1", "gradient of x2"};
   private static final String[] WEIGHTS = {"w1", "w2", "w3", "paths"};
+  private static final String[] WEIGHT_GRADIENTS = {
+    "gradient of w1", "gradient of w2", "gradient of w3", "gradient of paths"
+  };
 
   private final int[] degrees;
   private final DegreeBlocks[] blocks;
@@ -147,7 +150,7 @@ public final class GauntProduct {
     Irreps[] irreps = {x1, x2, out};
     DegreeBlocks[] blocks = new DegreeBlocks[3];
     for (int i = 0; i < 3; i++) {
-      String name = i < 2 ? INPUTS[i] : "out";
+      String name = i < 2 ? "x" + (i + 1) : "out";
       blocks[i] = DegreeBlocks.of(name, irreps[i]);
       if (blocks[i].copies() != blocks[0].copies()) {
         throw new IllegalArgumentException(
@@ -421,8 +424,8 @@ public final class GauntProduct {
         Tensor gx = gradients.input(i);
         if (gx != null) {
           Tensor x = i == 0 ? x1 : x2;
-          String name = "gradient of " + INPUTS[i];
-          if (!Arrays.equals(gx.shape(), x.shape())) {
+          String name = INPUT_GRADIENTS[i];
+          if (!sameShape(gx, x)) {
             throw new IllegalArgumentException(
                 name + ": expected the shape of " + x + ", got " + gx);
           }
@@ -434,7 +437,7 @@ public final class GauntProduct {
       for (int i = 0; i < 4; i++) {
         Tensor gw = gradients.weight(i);
         if (gw != null) {
-          String name = "gradient of " + WEIGHTS[i];
+          String name = WEIGHT_GRADIENTS[i];
           checkWeights(name, gw, i, rows, channels);
           checkApart(name, gw, x1, x2, g, weights);
           call.gw(i).bindWeights(gw, weightRows(i));
@@ -497,6 +500,14 @@ public final class GauntProduct {
     return x1.dim(0);
   }
 
+  private static boolean sameShape(Tensor a, Tensor b) {
+    boolean same = a.rank() == b.rank();
+    for (int i = 0; same && i < a.rank(); i++) {
+      same = a.dim(i) == b.dim(i);
+    }
+    return same;
+  }
+
   private static void checkRows(String name, Tensor tensor, Tensor x1) {
     if (tensor.dim(0) != x1.dim(0)) {
       throw new IllegalArgumentException(
@@ -518,21 +529,18 @@ public final class GauntProduct {
   private void checkCoefficients(String name, Tensor tensor, int operand) {
     checkPlace(name, tensor);
     int n = components(operand);
-    boolean fits;
-    String expected;
-    if (layout == Layout.MUL_IR) {
-      expected = "[B, " + n + " C]";
-      fits = tensor.rank() == 2 && tensor.dim(1) % n == 0;
-    } else {
-      boolean mayShare = !name.equals("out") && !name.equals("g");
-      expected = "[B, " + n + ", C]" + (mayShare ? " or [B, " + n + "]" : "");
-      fits = (tensor.rank() == 3 || (mayShare && tensor.rank() == 2)) && tensor.dim(1) == n;
-    }
+    boolean flat = layout == Layout.MUL_IR;
+    boolean mayShare = !flat && operand < 2;
+    boolean fits =
+        flat
+            ? tensor.rank() == 2 && tensor.dim(1) % n == 0
+            : (tensor.rank() == 3 || (mayShare && tensor.rank() == 2)) && tensor.dim(1) == n;
     if (!fits) {
       throw new IllegalArgumentException(
           name
-              + ": expected "
-              + expected
+              + ": expected [B, "
+              + n
+              + (flat ? " C]" : ", C]" + (mayShare ? " or [B, " + n + "]" : ""))
               + " for "
               + blocks[operand]
               + " in layout "

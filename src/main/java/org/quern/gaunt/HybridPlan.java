@@ -119,7 +119,11 @@ final class HybridPlan {
     equator = nodes % 2;
     GaussLegendre rule = GaussLegendre.of(nodes);
     int half = nodes / 2 + equator;
-    Legendre legendre = new Legendre(form.degree(0) + form.degree(1) + form.degree(2));
+    Legendre legendre =
+        new Legendre(
+            Math.max(
+                Math.max(highest, this.form.degree(PROJECTED)),
+                Math.max(this.form.degree(0), this.form.degree(1))));
     double[][] values = new double[half][Legendre.size(legendre.degree())];
     double[] weights = new double[half];
     for (int h = 0; h < half; h++) {
@@ -304,31 +308,49 @@ final class HybridPlan {
         continue;
       }
       boolean middle = equator == 1 && needed % 2 == 1;
-      int pairs = (needed + (middle ? 0 : 1)) / 2;
-      while (count(kept) > pairs) {
-        int drop = -1;
-        double least = MAX_AMPLIFICATION;
-        for (int h = equator; h < kept.length; h++) {
-          if (kept[h]) {
-            double amplification = solve(without(kept, h, middle), degree, sum, k, values, null);
-            if (amplification < least) {
-              least = amplification;
-              drop = h;
-            }
-          }
-        }
-        if (drop < 0) {
-          break;
-        }
-        kept[drop] = false;
+      boolean[] fewer = fewer(kept, needed, middle, sum, k, values);
+      if (equator == 1
+          && !middle
+          && solve(fewer, degree, sum, k, values, null) > MAX_AMPLIFICATION) {
+        // Even a number that would do without the equator may need it for rounding's sake.
+        middle = true;
+        fewer = fewer(kept, needed, middle, sum, k, values);
       }
-      boolean[] chosen = kept.clone();
-      chosen[0] |= middle;
       double[][] table = new double[degree - k + 1][kept.length];
-      solve(chosen, degree, sum, k, values, table);
-      projections[k] = new Projection(chosen, table);
+      solve(fewer, degree, sum, k, values, table);
+      projections[k] = new Projection(fewer, table);
+      System.arraycopy(fewer, equator, kept, equator, kept.length - equator);
     }
     return projections;
+  }
+
+  /** Without pairs that are not needed, as long as the solution stays well conditioned. */
+  private boolean[] fewer(
+      boolean[] kept, int needed, boolean middle, int sum, int k, double[][] values) {
+    boolean[] fewer = kept.clone();
+    int pairs = (needed + (equator == 1 && needed % 2 == 1 ? 0 : 1)) / 2;
+    while (count(fewer) > pairs) {
+      int drop = -1;
+      double least = MAX_AMPLIFICATION;
+      for (int h = equator; h < kept.length; h++) {
+        if (fewer[h]) {
+          boolean[] rest = fewer.clone();
+          rest[h] = false;
+          rest[0] |= middle;
+          double amplification = solve(rest, form.degree(PROJECTED), sum, k, values, null);
+          if (amplification < least) {
+            least = amplification;
+            drop = h;
+          }
+        }
+      }
+      if (drop < 0) {
+        break;
+      }
+      fewer[drop] = false;
+    }
+    fewer[0] |= middle;
+    return fewer;
   }
 
   private int count(boolean[] kept) {
@@ -337,13 +359,6 @@ final class HybridPlan {
       count += kept[h] ? 1 : 0;
     }
     return count;
-  }
-
-  private static boolean[] without(boolean[] kept, int h, boolean middle) {
-    boolean[] rest = kept.clone();
-    rest[h] = false;
-    rest[0] |= middle;
-    return rest;
   }
 
   /** Weights of the rule times harmonics: exact where all nodes are used. */
@@ -397,18 +412,24 @@ final class HybridPlan {
           m[r][c] = factor * twice * values[at[c]][Legendre.index(k + parity + 2 * r, k)];
         }
       }
+      // Amplitudes at a node err in proportion to their size there, which falls like sin^k.
+      double[] sizes = new double[columns];
+      for (int c = 0; c < columns; c++) {
+        for (int i = 0; i < rows; i++) {
+          sizes[c] = Math.hypot(sizes[c], m[i][c]);
+        }
+        for (int i = 0; i < rows; i++) {
+          m[i][c] /= sizes[c];
+        }
+      }
       double[][] inverse = rightInverse(m);
       for (int r = 0; r < rows && k + parity + 2 * r <= degree; r++) {
         double error = 0;
         for (int c = 0; c < columns; c++) {
-          double size = 0;
-          for (int i = 0; i < rows; i++) {
-            size += m[i][c] * m[i][c];
-          }
-          error += inverse[c][r] * inverse[c][r] * size;
+          error += inverse[c][r] * inverse[c][r];
           if (table != null) {
             double twice = equator == 1 && at[c] == 0 ? 1 : Math.sqrt(0.5);
-            table[parity + 2 * r][at[c]] = inverse[c][r] * twice;
+            table[parity + 2 * r][at[c]] = inverse[c][r] / sizes[c] * twice;
           }
         }
         worst = Math.max(worst, Math.sqrt(error));

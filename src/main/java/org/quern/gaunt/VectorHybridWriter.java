@@ -59,6 +59,14 @@ final class VectorHybridWriter {
   private final VectorClass target;
   private final long width;
 
+  private final List<Term> terms;
+
+  /** By order of the projected operand, the number of terms. */
+  private final int[] termsOfOrder;
+
+  /** By role of the result. */
+  private final List<List<Segment>> segments = new ArrayList<>();
+
   /**
    * A writer.
    *
@@ -69,6 +77,14 @@ final class VectorHybridWriter {
     this.plan = plan;
     this.target = target;
     this.width = width;
+    terms = plan.terms();
+    termsOfOrder = new int[plan.form.degree(HybridPlan.PROJECTED) + 1];
+    for (Term term : terms) {
+      termsOfOrder[order(term.third())]++;
+    }
+    for (int role = 0; role < 3; role++) {
+      segments.add(segments(role));
+    }
   }
 
   /** Makes the class. */
@@ -254,7 +270,7 @@ final class VectorHybridWriter {
     int from = plan.equator + 2 * plan.order(HybridPlan.PROJECTED, m).pairs();
     int to = from;
     for (int result = 0; result < HybridPlan.PROJECTED; result++) {
-      for (Segment segment : segments(result)) {
+      for (Segment segment : segments.get(result)) {
         if (segment.from < from && segment.to > from && m < segment.orders) {
           to = Math.max(to, segment.to);
         }
@@ -495,27 +511,32 @@ final class VectorHybridWriter {
 
   /** Terms at a node of a segment, by order of the amplitudes of a role. */
   private Map<Integer, List<Term>> terms(int role, Segment segment) {
-    Map<Integer, List<Term>> terms = new TreeMap<>();
+    Map<Integer, List<Term>> byOrder = new TreeMap<>();
     // Also what no term reaches is read later, and must be zero.
     for (int m = 0; m <= plan.form.degree(role); m++) {
       if (role != HybridPlan.PROJECTED || has(segment, m)) {
-        terms.put(m, new ArrayList<>());
+        byOrder.put(m, new ArrayList<>());
       }
     }
-    for (Term term : plan.terms()) {
+    for (Term term : terms) {
       if (has(segment, order(term.third()))) {
-        terms.computeIfAbsent(order(term.slot(role)), o -> new ArrayList<>()).add(term);
+        byOrder.computeIfAbsent(order(term.slot(role)), o -> new ArrayList<>()).add(term);
       }
     }
-    return terms;
+    return byOrder;
   }
 
-  private long count(int role, List<Segment> segments) {
-    return segments.stream().mapToLong(segment -> count(role, segment)).sum();
+  private long count(List<Segment> some) {
+    return some.stream().mapToLong(this::count).sum();
   }
 
-  private long count(int role, Segment segment) {
-    return terms(role, segment).values().stream().mapToLong(List::size).sum();
+  /** Number of terms at a node of a segment, whatever the result. */
+  private long count(Segment segment) {
+    long count = 0;
+    for (int k = 0; k < termsOfOrder.length; k++) {
+      count += has(segment, k) ? termsOfOrder[k] : 0;
+    }
+    return count;
   }
 
   /**
@@ -523,31 +544,31 @@ final class VectorHybridWriter {
    * together, those first for which this adds the fewest operations.
    */
   private List<Segment> segments(int role) {
-    List<Segment> segments = new ArrayList<>();
+    List<Segment> split = new ArrayList<>();
     if (plan.equator == 1) {
-      segments.add(new Segment(0, 1, orders(0)));
+      split.add(new Segment(0, 1, orders(0)));
     }
     for (int node = plan.equator; node < plan.nodes; node += 2) {
-      segments.add(new Segment(node, node + 2, orders(node)));
+      split.add(new Segment(node, node + 2, orders(node)));
     }
     // Orders of the projected operand visit only the nodes that they need in any case.
-    boolean all = role == HybridPlan.PROJECTED && count(role, segments) > MAX_TERMS;
-    while (segments.size() > plan.equator + 1 && (all || count(role, segments) > MAX_TERMS)) {
+    boolean all = role == HybridPlan.PROJECTED && count(split) > MAX_TERMS;
+    while (split.size() > plan.equator + 1 && (all || count(split) > MAX_TERMS)) {
       int best = -1;
       long least = Long.MAX_VALUE;
-      for (int i = plan.equator; i < segments.size() - 1; i++) {
-        Segment one = segments.get(i);
-        Segment next = segments.get(i + 1);
-        long added = (count(role, one) - count(role, next)) * (next.to - next.from);
+      for (int i = plan.equator; i < split.size() - 1; i++) {
+        Segment one = split.get(i);
+        Segment next = split.get(i + 1);
+        long added = (count(one) - count(next)) * (next.to - next.from);
         if (added < least) {
           least = added;
           best = i;
         }
       }
-      Segment one = segments.get(best);
-      segments.set(best, new Segment(one.from, segments.remove(best + 1).to, one.orders));
+      Segment one = split.get(best);
+      split.set(best, new Segment(one.from, split.remove(best + 1).to, one.orders));
     }
-    return segments;
+    return split;
   }
 
   /** Amplitudes of one order of a result, as the sums of terms. */
@@ -563,7 +584,7 @@ final class VectorHybridWriter {
     for (int factor : transformed) {
       parts.addAll(toAmplitudes(factor, source(role, factor)));
     }
-    for (Segment segment : segments(role)) {
+    for (Segment segment : segments.get(role)) {
       parts.addAll(products(role, segment));
     }
     return parts;

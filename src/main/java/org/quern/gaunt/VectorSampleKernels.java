@@ -19,6 +19,12 @@ import org.quern.tensor.DType;
  * local of type float, and no number of bytes is a constant of the text.
  */
 final class VectorSampleKernels implements SampleKernels {
+  /**
+   * Points whose sums over the lanes one method takes: with more of them the compiler gives up
+   * inlining, and the last vectors become objects.
+   */
+  private static final int PAIR = 2;
+
   private static final VectorSpecies<Float> S =
       FloatVector.SPECIES_PREFERRED.length() > LANES
           ? FloatVector.SPECIES_512
@@ -936,7 +942,7 @@ final class VectorSampleKernels implements SampleKernels {
               gsStep);
         }
       } else {
-        for (int s = 0; s < POINTS; s += BLOCK) {
+        for (int s = 0; s < POINTS; s += PAIR) {
           contractPlain(
               blocks,
               xIn,
@@ -964,26 +970,15 @@ final class VectorSampleKernels implements SampleKernels {
     MemorySegment g = NativeViews.base(gIn);
     FloatVector a0 = FloatVector.zero(S);
     FloatVector a1 = a0;
-    FloatVector a2 = a0;
-    FloatVector a3 = a0;
-    FloatVector a4 = a0;
-    FloatVector a5 = a0;
-    FloatVector a6 = a0;
-    FloatVector a7 = a0;
     for (int block = 0, count = Math.min(blocks, MOST); block < count; block++) {
       long from = xAt + block * step;
       long to = gAt + block * step;
       a0 = load(x, from).fma(load(g, to), a0);
       a1 = load(x, from + ROW).fma(load(g, to + ROW), a1);
-      a2 = load(x, from + 2 * ROW).fma(load(g, to + 2 * ROW), a2);
-      a3 = load(x, from + 3 * ROW).fma(load(g, to + 3 * ROW), a3);
-      a4 = load(x, from + 4 * ROW).fma(load(g, to + 4 * ROW), a4);
-      a5 = load(x, from + 5 * ROW).fma(load(g, to + 5 * ROW), a5);
-      a6 = load(x, from + 6 * ROW).fma(load(g, to + 6 * ROW), a6);
-      a7 = load(x, from + 7 * ROW).fma(load(g, to + 7 * ROW), a7);
     }
-    addFour(qIn, qAt, a0, a1, a2, a3);
-    addFour(qIn, qAt + 4 * SIZE, a4, a5, a6, a7);
+    MemorySegment q = NativeViews.base(qIn);
+    addSum(q, qAt, a0);
+    addSum(q, qAt + SIZE, a1);
   }
 
   private static void contractScaled(
@@ -1032,17 +1027,19 @@ final class VectorSampleKernels implements SampleKernels {
       odd = p3.fma(spread(filter, filterAt + 3 * SIZE), odd);
       even.add(odd).intoMemorySegment(gs, gsAt + block * gsStep, LE);
     }
-    addFour(qIn, qAt, a0, a1, a2, a3);
+    MemorySegment q = NativeViews.base(qIn);
+    addSum(q, qAt, a0);
+    addSum(q, qAt + SIZE, a1);
+    addSum(q, qAt + 2 * SIZE, a2);
+    addSum(q, qAt + 3 * SIZE, a3);
   }
 
-  /** Adds the sums over the lanes of four vectors to four elements. */
-  private static void addFour(
-      MemorySegment qIn, long at, FloatVector a, FloatVector b, FloatVector c, FloatVector d) {
-    MemorySegment q = NativeViews.base(qIn);
+  /**
+   * Adds the sum over the lanes of a vector to an element. After a loop the compiler inlines only
+   * methods of less than 35 bytes, and a vector that is passed on becomes an object.
+   */
+  private static void addSum(MemorySegment q, long at, FloatVector a) {
     q.set(FLOAT, at, q.get(FLOAT, at) + VectorLanes.sum(a));
-    q.set(FLOAT, at + SIZE, q.get(FLOAT, at + SIZE) + VectorLanes.sum(b));
-    q.set(FLOAT, at + 2 * SIZE, q.get(FLOAT, at + 2 * SIZE) + VectorLanes.sum(c));
-    q.set(FLOAT, at + 3 * SIZE, q.get(FLOAT, at + 3 * SIZE) + VectorLanes.sum(d));
   }
 
   @Override

@@ -1,7 +1,10 @@
 package org.quern.gaunt;
 
+import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.Arrays;
+import org.quern.runtime.Capabilities;
+import org.quern.runtime.Tier;
 import org.quern.tensor.DType;
 import org.quern.tensor.Tensor;
 
@@ -159,12 +162,20 @@ public final class WignerD {
    * @throws IllegalArgumentException where a shape or type is not as described
    */
   public void rotate(Tensor x, Tensor out) {
+    rotate(x, out, Capabilities.get().choose(GauntProduct.TIERS, null));
+  }
+
+  void rotate(Tensor x, Tensor out, Tier tier) {
     int components = (degree() + 1) * (degree() + 1);
     if (x.rank() != 3 || x.dim(1) != components) {
       throw new IllegalArgumentException(
           "x: expected [B, " + components + ", C] for degree " + degree() + ", got " + x);
     }
     checkPair(x, out);
+    if (tier == Tier.VECTOR && x.dim(2) >= SampleKernels.LANES) {
+      mix(x, out);
+      return;
+    }
     MemorySegment from = x.hostMemory();
     MemorySegment to = out.hostMemory();
     long fromStride = x.rowStride() * x.type().bytes();
@@ -183,6 +194,42 @@ public final class WignerD {
           }
           for (int c = 0; c < sums.length; c++) {
             Reals.store(to, x.type(), (center + m) * toStride, c, sums[c]);
+          }
+        }
+      }
+    }
+  }
+
+  /** Blocks of channels at a time; the last overlaps the one before. */
+  private void mix(Tensor x, Tensor out) {
+    SampleKernels kernels = GauntConvolution.kernels(Tier.VECTOR, x.type());
+    long fromStep = x.rowStride() * x.type().bytes();
+    long toStep = out.rowStride() * out.type().bytes();
+    long last = x.dim(2) - SampleKernels.LANES;
+    try (Arena arena = Arena.ofConfined()) {
+      for (int l = 0; l <= degree(); l++) {
+        int size = 2 * l + 1;
+        double[][] rows = new double[size][];
+        for (int m = 0; m < size; m++) {
+          rows[m] = Arrays.copyOfRange(blocks[l], m * size, (m + 1) * size);
+        }
+        MemorySegment table = TileTable.of(arena, x.type(), rows).memory();
+        for (long b = 0; b < x.dim(0); b++) {
+          long row = b * x.dim(1) + (long) l * l;
+          for (long c = 0; c - SampleKernels.LANES < last; c += SampleKernels.LANES) {
+            long channel = Math.min(c, last) * x.type().bytes();
+            kernels.mix(
+                table,
+                0,
+                size,
+                size,
+                x.hostMemory(),
+                row * fromStep + channel,
+                fromStep,
+                out.hostMemory(),
+                row * toStep + channel,
+                toStep,
+                false);
           }
         }
       }

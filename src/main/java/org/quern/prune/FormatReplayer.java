@@ -61,7 +61,7 @@ final class FormatReplayer {
         replayBitmask("dense_u_bf16", "compressed_bf16", "y_bf16w_f64");
       }
     } catch (IllegalArgumentException e) {
-      throw new FormatException(file.path().toString(), e.getMessage());
+      throw new FormatException(file.path().toString(), String.valueOf(e.getMessage()));
     }
   }
 
@@ -120,7 +120,7 @@ final class FormatReplayer {
       byte b = expected.memory().get(JAVA_BYTE, at);
       differing += a == b ? 0 : 1;
     }
-    replay.record(name, key, differing, 0, BYTES);
+    replay.record(name, key, (double) differing, 0, BYTES);
   }
 
   private void replayProduct(Tensor dense, SparseMatrix packed, String key) throws IOException {

@@ -17,9 +17,17 @@ import org.quern.tensor.DType;
 
 /**
  * Measures products (L, L, 2L) by every algorithm for L from 1 to 16, one tile in cache on the best
- * tier, against the operations that {@link CostModel} counts: {@code java -Xbatch -cp ...
- * GauntCostTool F32 docs/gaunt-cost.svg}. Prints the table, the exponents of L and the rates, and
- * draws the plot. The least of many short samples of each; takes about a minute.
+ * tier, against the operations that {@link CostModel} counts. Prints the table, the exponents of L
+ * and the rates, and draws the plot. The least of many short samples of each.
+ *
+ * <pre>{@code
+ * java -Xbatch --add-modules jdk.incubator.vector --enable-native-access=ALL-UNNAMED
+ *   -cp target/classes:target/test-classes:target/lib/* org.quern.gaunt.GauntCostTool
+ *   F32 docs/gaunt-cost.svg 60
+ * }</pre>
+ *
+ * <p>The last argument is the most seconds that a product may warm up; one that is not compiled by
+ * then is left out. On a machine with nothing else to do it takes some minutes.
  */
 public final class GauntCostTool {
   private static final int HIGHEST = 16;
@@ -29,10 +37,13 @@ public final class GauntCostTool {
 
   private static final int HIGHEST_POINTS = 8;
 
-  /** Nanoseconds of warming up, and of measuring. */
-  private static final long WARM = 300_000_000;
+  /** Calls after which the second compiler has come. */
+  private static final int CALLS = 7000;
 
-  private static final long MEASURE = 200_000_000;
+  /** Nanoseconds of warming up, at least, and of measuring. */
+  private static final long WARM = 200_000_000;
+
+  private static final long MEASURE = 150_000_000;
 
   /** Degrees that the exponents are fitted to: constants count less there. */
   private static final int FIT_FROM = 6;
@@ -42,16 +53,25 @@ public final class GauntCostTool {
   /** Runs it. */
   public static void main(String[] args) throws IOException {
     DType type = DType.valueOf(args[0]);
+    long limit = 1_000_000_000L * Long.parseLong(args[2]);
     Tier tier = GauntProduct.builder(0, 0, 0).build().tier();
     Map<Algorithm, List<double[]>> points = new EnumMap<>(Algorithm.class);
     System.out.println("| L | algorithm | multiply-adds | ns | estimated ns |\n|-|-|-|-|-|");
     for (Algorithm algorithm : Algorithm.values()) {
       List<double[]> measured = new ArrayList<>();
+      int missing = 0;
       for (int degree = 1; degree <= highest(algorithm); degree++) {
         TrilinearForm form = form(degree);
         CostModel.Cost cost = CostModel.of(algorithm, form, type, tier, Resolution.LEAST);
         double nanoseconds =
-            measure(GauntProduct.algorithm(algorithm, form, type, tier), form, type);
+            measure(GauntProduct.algorithm(algorithm, form, type, tier), form, type, limit);
+        if (Double.isNaN(nanoseconds)) {
+          System.out.printf("| %d | %s | not compiled in time |%n", degree, algorithm);
+          if (++missing == 2) {
+            break;
+          }
+          continue;
+        }
         measured.add(new double[] {degree, nanoseconds, cost.multiplyAdds(), cost.nanoseconds()});
         System.out.printf(
             Locale.ROOT,
@@ -69,7 +89,8 @@ public final class GauntCostTool {
         "\n| algorithm | exponent of L | of the operations | multiply-adds per ns |");
     System.out.println("|-|-|-|-|");
     points.forEach((algorithm, all) -> {
-      List<double[]> high = all.subList(Math.min(FIT_FROM, all.size() - 2) - 1, all.size());
+      List<double[]> high =
+          all.subList(Math.max(0, Math.min(FIT_FROM - 1, all.size() - 4)), all.size());
       double[] x = column(high, 0);
       double rate = median(high.stream().mapToDouble(p -> p[2] / p[1]).toArray());
       double exponent = slope(x, column(high, 1));
@@ -109,7 +130,8 @@ public final class GauntCostTool {
   }
 
   /** The least nanoseconds per channel. */
-  private static double measure(ProductAlgorithm algorithm, TrilinearForm form, DType type) {
+  private static double measure(
+      ProductAlgorithm algorithm, TrilinearForm form, DType type, long limit) {
     try (Arena arena = Arena.ofConfined()) {
       SplittableRandom random = new SplittableRandom(1);
       long step = (long) algorithm.channels() * type.bytes();
@@ -123,25 +145,25 @@ public final class GauntCostTool {
       MemorySegment scratch = arena.allocate(Math.max(1, algorithm.scratchBytes()), 64);
       Runnable call =
           () -> algorithm.contract(2, x[0], 0, step, x[1], 0, step, x[2], 0, step, scratch);
-      long end = System.nanoTime() + WARM;
-      // A written class is compiled once its methods have been called often enough.
-      for (int calls = 0;
-          calls < 7000 && (calls < 3 || System.nanoTime() < 20 * WARM + end);
-          calls++) {
-        call.run();
-        if (calls > 20 && System.nanoTime() > end && algorithm instanceof FourierProduct) {
-          break;
+      // A written class is compiled by the number of its calls, the others have been long before.
+      boolean written = algorithm instanceof VectorDirect || algorithm instanceof VectorHybrid;
+      int fewest = written ? CALLS : 3;
+      long start = System.nanoTime();
+      for (int calls = 0; calls < fewest || System.nanoTime() < start + WARM; calls++) {
+        if (System.nanoTime() > start + limit) {
+          return Double.NaN;
         }
+        call.run();
       }
       double least = Double.POSITIVE_INFINITY;
-      end = System.nanoTime() + MEASURE;
+      long end = System.nanoTime() + MEASURE;
       int batch = 1;
       do {
-        long start = System.nanoTime();
+        long begin = System.nanoTime();
         for (int i = 0; i < batch; i++) {
           call.run();
         }
-        long took = System.nanoTime() - start;
+        long took = System.nanoTime() - begin;
         least = Math.min(least, (double) took / batch);
         batch = (int) Math.max(1, Math.min(1000, 20_000 / least));
       } while (System.nanoTime() < end);

@@ -118,7 +118,7 @@ class PruneReplayTest {
       }
       assertEquals(12, count(replay, SyntheticCases.SCORES));
       assertEquals(1, count(replay, SyntheticCases.OUTLIERS));
-      assertEquals(8, count(replay, SyntheticCases.SUMS));
+      assertEquals(10, count(replay, SyntheticCases.SUMS));
       assertEquals(6, count(replay, SyntheticCases.TIES));
       // Logits, dense perplexity; per run zeros, sparsity, perplexity; statistics for two of them.
       assertEquals(2 + 6 * 3 + 2, count(replay, SyntheticCases.MODEL_EXPECTED));

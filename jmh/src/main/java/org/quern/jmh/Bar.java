@@ -87,6 +87,7 @@ record Bar(String name, double median, double min, double limit, Sense sense) {
           bars.addAll(GauntBars.of(key, measured));
           bars.addAll(ReconstructionBars.of(key, measured));
           bars.addAll(StatisticsBars.of(key, measured));
+          bars.addAll(LinearBars.of(key, measured));
         }
       }
     });

@@ -69,6 +69,10 @@ public class GauntConvolutionBenchmark extends VectorBenchmark {
       out = Tensor.allocate(arena, DType.F32, x.shape());
       forward();
       check(lattice);
+      if (edges <= 10_000) {
+        Compilation.await(this::forward);
+        Compilation.await(this::backward);
+      }
     }
 
     private Tensor random(long... shape) {
@@ -112,6 +116,10 @@ public class GauntConvolutionBenchmark extends VectorBenchmark {
       convolution.forward(graph, inputs, out, workspace);
     }
 
+    void backward() {
+      convolution.backward(graph, inputs, out, gradients, workspace);
+    }
+
     /** Frees the memory. */
     @TearDown
     public void free() {
@@ -148,7 +156,6 @@ public class GauntConvolutionBenchmark extends VectorBenchmark {
   /** Gradients by features, edge vectors and radial values. */
   @Benchmark
   public void backward(Graph state) {
-    state.convolution.backward(
-        state.graph, state.inputs, state.out, state.gradients, state.workspace);
+    state.backward();
   }
 }

@@ -62,6 +62,8 @@ public class GauntState {
     gradients = ProductGradients.ofInputs(zeros(d[0]), zeros(d[1]));
     multiply();
     check(d);
+    Compilation.await(this::multiply);
+    Compilation.await(this::differentiate);
   }
 
   /** The numbers of {@code "4-4-8"}. */

@@ -23,6 +23,10 @@ public class GauntStreamBenchmark extends VectorBenchmark {
   public static class LargeState extends GauntState {
     @Override
     public void prepare() {
+      // Compiled on few rows.
+      rows = 2;
+      super.prepare();
+      super.free();
       rows = GauntStreamBenchmark.rows(degrees);
       super.prepare();
     }

@@ -19,6 +19,7 @@ enum Selection {
           new Step("Gemm", Map.of("size", List.of("64")), 1),
           new Step("StatisticsBenchmark", Map.of("columns", List.of("4096")), 1),
           new Step("GradientProduct", Map.of("tokens", List.of("96"), "size", List.of("1024")), 1),
+          new Step("LinearBenchmark", Map.of("type", List.of("BF16")), 1),
           new Step("Kronecker", KRONECKER, 1),
           new Step("SparseGpt", SPARSEGPT, 1),
           new Step("Gaunt", Map.of("degrees", List.of("2-2-4"), "edges", List.of("1000")), 1));
@@ -83,6 +84,9 @@ enum Selection {
         }
       }
       steps.add(new Step("PruneAllocation", Map.of(), 1));
+      for (String type : List.of("F32", "BF16", "F16")) {
+        steps.add(new Step("LinearBenchmark", Map.of("type", List.of(type)), 1));
+      }
       steps.add(new Step("PlainPrune|Conversion", Map.of(), 1));
       steps.add(new Step("StatisticsBenchmark|GradientProduct", Map.of(), 1));
       steps.add(new Step("Kronecker", Map.of(), 1));

@@ -34,13 +34,13 @@ import org.quern.runtime.Capabilities;
 public final class Summary {
   private static final String USAGE =
       """
-      usage: jmh/run [--smoke | --quick | --full | --gaunt | --peers | --peers-gaunt | --peers-smoke] [DIRECTORY]
+      usage: jmh/run [SELECTION] [DIRECTORY]
         --smoke    every benchmark for a moment, to see that it runs
         --quick    pruning and its ceilings, about a minute (default)
         --full     everything, three rounds
         --gaunt    the Gaunt family, some four minutes
-        --peers    the Kronecker and the Gaunt family beside PyTorch, on Linux with an x86-64 processor; the first
-                   run fetches 100 MB from Maven Central and unpacks 400 MB
+        --peers    the Kronecker and the Gaunt family beside PyTorch, on Linux with an x86-64
+                   processor; the first run fetches 100 MB from Maven Central and unpacks 400 MB
         --peers-gaunt  the Gaunt family beside PyTorch
         --peers-smoke  every benchmark of PyTorch for a moment
         DIRECTORY  where results.json (JMH's format) and summary.txt go; jmh/target/results by default\

@@ -69,6 +69,53 @@ class SummaryTest {
   }
 
   @Test
+  void gauntProductsHaveBarsPerProductAndChannel() {
+    Map<String, String> few = gaunt("4-4-8", "2");
+    Map<String, String> many = gaunt("4-4-8", "32");
+    // 2 rows of 128 channels, 40 ns each; the gradients twice that.
+    add("GauntBenchmark.multiply", few, 10.24);
+    add("GauntBenchmark.gradients", few, 20.48);
+    add("GauntPollutedBenchmark.multiply", few, 11.264);
+    add("GauntBenchmark.multiply", many, 100);
+    add("TorchGauntBenchmark.fourier", Map.of("degrees", "4-4-8", "rows", "32"), 12000);
+    add("TorchGauntBenchmark.dense", Map.of("degrees", "4-4-8", "rows", "32"), 1400);
+    add("GauntStreamBenchmark.multiply", few, 30);
+    add("GauntStreamBenchmark.copy", few, 21);
+    List<Bar> bars = Bar.of(measured);
+    assertEquals(
+        List.of(
+            "product and gradients 4-4-8 / product",
+            "product 4-4-8, ns",
+            "PyTorch, Fourier route / product 4-4-8",
+            "PyTorch, dense matrix / product 4-4-8",
+            "product 4-4-8, polluted / clean",
+            "stream 4-4-8, share of copy"),
+        bars.stream().map(Bar::name).toList());
+    double[] figures = {3, 40, 120, 14, 1.1, 0.7};
+    for (int i = 0; i < figures.length; i++) {
+      assertEquals(figures[i], bars.get(i).median(), 1e-9, bars.get(i).name());
+    }
+    assertEquals(
+        List.of(true, false, true, false, true, true), bars.stream().map(Bar::holds).toList());
+    assertTrue(Summary.text(measured, new Caches(1, 1, 1)).contains("40.00 ns"));
+  }
+
+  @Test
+  void convolutionsCostTheSamePerEdge() {
+    add("GauntConvolutionBenchmark.forward", Map.of("edges", "1000"), 704);
+    add("GauntConvolutionBenchmark.forward", Map.of("edges", "10000"), 10240);
+    List<Bar> bars = Bar.of(measured);
+    assertEquals(16, bars.get(0).median(), 1e-9);
+    assertEquals(16.0 / 11, bars.get(1).median(), 1e-9);
+    assertEquals(11, bars.get(2).median(), 1e-9);
+    assertEquals(List.of(false, false, true), bars.stream().map(Bar::holds).toList());
+  }
+
+  private static Map<String, String> gaunt(String degrees, String rows) {
+    return Map.of("degrees", degrees, "rows", rows, "algorithm", "AUTO");
+  }
+
+  @Test
   void allocationMustStayBelowOneByte() {
     Key key = new Key("PruneAllocationBenchmark.prune", new TreeMap<>(prune("0.5", "GAUSSIAN")), 1);
     Samples samples = new Samples();

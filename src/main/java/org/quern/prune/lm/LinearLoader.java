@@ -5,10 +5,10 @@ import java.lang.foreign.Arena;
 import java.util.ArrayList;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
-import org.quern.prune.sparse.BitmaskMatrix;
 import org.quern.prune.sparse.DenseLinear;
 import org.quern.prune.sparse.Linear;
 import org.quern.prune.sparse.SparseLinear;
+import org.quern.prune.sparse.SparseMatrix;
 import org.quern.runtime.Tier;
 import org.quern.tensor.Tensor;
 
@@ -46,7 +46,7 @@ final class LinearLoader implements AutoCloseable {
     Tensor weights = model.storedWeights(dense, block, name);
     if (sparse) {
       Arena arena = open();
-      BitmaskMatrix matrix = BitmaskMatrix.pack(weights, arena);
+      SparseMatrix matrix = SparseMatrix.pack(weights, arena);
       if (matrix.bytes() <= WORTHWHILE * weights.size() * weights.type().bytes()) {
         close(dense);
         packed++;

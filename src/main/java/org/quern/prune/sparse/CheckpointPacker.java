@@ -218,7 +218,7 @@ public final class CheckpointPacker {
             && entry.shape().length == 2
             && entry.bytes() > 0
             && entry.name().endsWith(PackedTensor.WEIGHT)) {
-          candidates.add(new Candidate(shard, entry, type));
+          candidates.add(new Candidate(shard, entry, DType.valueOf(entry.type().name())));
         }
       }
     }

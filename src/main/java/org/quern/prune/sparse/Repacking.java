@@ -7,6 +7,7 @@ import java.io.InterruptedIOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Collection;
 import java.util.Comparator;
 import java.util.HashMap;
@@ -53,7 +54,7 @@ final class Repacking {
   }
 
   /** A tensor of the copy. */
-  private record Added(String name, SafetensorsType type, long[] shape) {}
+  private record Added(String name, SafetensorsType type, List<Long> shape) {}
 
   /** Work and the bytes by which it advances the whole. */
   private record Piece(long bytes, Work work) {}
@@ -88,7 +89,9 @@ final class Repacking {
       throw new IllegalArgumentException(
           shard.path() + ": the name " + name + ", which is needed, is taken");
     }
-    tensors.computeIfAbsent(shard, each -> new ArrayList<>()).add(new Added(name, type, shape));
+    tensors
+        .computeIfAbsent(shard, each -> new ArrayList<>())
+        .add(new Added(name, type, Arrays.stream(shape).boxed().toList()));
   }
 
   /** Adds work that writes part of the tensors added. */
@@ -151,7 +154,11 @@ final class Repacking {
     SafetensorsHeader.Builder header = SafetensorsHeader.builder().metadata(shard.metadata());
     tensors.stream()
         .sorted(Comparator.comparingInt((Added tensor) -> -tensor.type.bits()))
-        .forEach(tensor -> header.add(tensor.name, tensor.type, tensor.shape));
+        .forEach(tensor ->
+            header.add(
+                tensor.name,
+                tensor.type,
+                tensor.shape.stream().mapToLong(Long::longValue).toArray()));
     return header.build();
   }
 

@@ -82,13 +82,14 @@ final class ScalarLinearKernels implements LinearKernels {
     }
   }
 
-  private static boolean isStored(SparseMatrix w, int row, int column) {
+  /** Whether an element is stored. */
+  static boolean isStored(SparseMatrix w, int row, int column) {
     byte bits = w.mask.get(JAVA_BYTE, row * w.maskStride + column / Byte.SIZE);
     return (bits >> column % Byte.SIZE & 1) != 0;
   }
 
   /** Element {@code index} as F32. */
-  private static float load(MemorySegment memory, long index, DType type) {
+  static float load(MemorySegment memory, long index, DType type) {
     return switch (type) {
       case F32 -> Float.intBitsToFloat(memory.get(MaskedRows.INT, 4 * index));
       case F16 -> Float.float16ToFloat(memory.get(MaskedRows.SHORT, 2 * index));

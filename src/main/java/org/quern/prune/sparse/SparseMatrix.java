@@ -13,12 +13,13 @@ import org.quern.tensor.Tensor;
 
 /**
  * A matrix [outputs, inputs] of F32, F16 or BF16 stored as a bit per element and the elements whose
- * bits are set. Immutable; its memory is that of the arena that it was made in, and holds {@link
- * #SLACK} readable bytes behind the values and behind the mask, so that kernels may read whole
- * vectors and words.
+ * bits are set. Immutable; its memory is that of the arena that it was made in.
  */
 public abstract sealed class SparseMatrix permits BitmaskMatrix, TwoOfFourMatrix {
-  /** Readable bytes behind the last value and behind the last byte of the mask. */
+  /**
+   * Readable bytes behind the last value and behind the last byte of the mask, so that kernels may
+   * read whole vectors and words.
+   */
   static final int SLACK = 128;
 
   private static final Set<DType> TYPES = Set.of(DType.F32, DType.F16, DType.BF16);
@@ -67,6 +68,19 @@ public abstract sealed class SparseMatrix permits BitmaskMatrix, TwoOfFourMatrix
     try (Arena scratch = Arena.ofConfined()) {
       return packed.read(0, packed.rows, scratch, arena);
     }
+  }
+
+  /**
+   * Packs a dense matrix as 2:4 where it has that pattern, else by bitmask.
+   *
+   * @param dense F32, F16 or BF16 [rows, columns] on the host, with any row stride
+   * @param arena gives the memory
+   */
+  public static SparseMatrix pack(Tensor dense, Arena arena) {
+    checkDense(dense);
+    return TwoOfFourMatrix.isPatternOf(dense)
+        ? TwoOfFourMatrix.pack(dense, arena)
+        : BitmaskMatrix.pack(dense, arena);
   }
 
   /** Element type: F32, F16 or BF16. */

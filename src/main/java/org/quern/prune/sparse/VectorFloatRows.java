@@ -2,136 +2,153 @@ package org.quern.prune.sparse;
 
 import java.lang.foreign.MemorySegment;
 import jdk.incubator.vector.FloatVector;
-import org.quern.runtime.vector.VectorLanes;
+import org.quern.runtime.NativeViews;
 
 /**
- * Rows of F32 times a vector. Column j adds to lane j % L of sum j / L % 4, with L lanes, in every
- * one of the loops.
+ * The whole vectors of four rows of a sparse matrix of F32 at a time, or of two of a dense one,
+ * times a vector. Column j adds to lane j % L of the row's sums, with L lanes, in ascending order
+ * in every one of the loops.
  */
 final class VectorFloatRows {
   private VectorFloatRows() {}
 
-  /** A row of F32 with any values. */
-  static float sparse(
-      MemorySegment values,
-      long valuesAt,
-      MemorySegment mask,
-      long maskAt,
-      MemorySegment x,
+  /** Rows with any values. */
+  static void sparse(
+      MemorySegment valueMemory,
+      long values0,
+      long values1,
+      long values2,
+      long values3,
+      MemorySegment maskMemory,
+      long mask0,
+      long mask1,
+      long mask2,
+      long mask3,
+      MemorySegment vector,
       long xAt,
-      int n) {
+      int vectors,
+      float[] sums) {
+    MemorySegment values = NativeViews.base(valueMemory);
+    MemorySegment mask = NativeViews.base(maskMemory);
+    MemorySegment x = NativeViews.base(vector);
+    long at = VectorSteps.known(xAt);
+    long v0 = VectorSteps.known(values0);
+    long m0 = VectorSteps.known(mask0);
+    long v1 = VectorSteps.known(values1);
+    long m1 = VectorSteps.known(mask1);
+    long v2 = VectorSteps.known(values2);
+    long m2 = VectorSteps.known(mask2);
+    long v3 = VectorSteps.known(values3);
+    long m3 = VectorSteps.known(mask3);
+    int p0 = 0;
+    int p1 = 0;
+    int p2 = 0;
+    int p3 = 0;
     FloatVector a0 = FloatVector.zero(VectorSteps.F);
     FloatVector a1 = a0;
     FloatVector a2 = a0;
     FloatVector a3 = a0;
-    int last = n / LinearKernels.STEP;
-    long lastBits = (1L << n) - 1;
-    long p = valuesAt;
-    for (int i = 0; i < Math.min(Math.ceilDiv(n, LinearKernels.STEP), VectorSteps.MOST); i++) {
-      long bits = mask.get(VectorSteps.WORD, maskAt + (long) Long.BYTES * i);
-      bits &= i == last ? lastBits : -1L;
-      for (int k = 0; k < LinearKernels.STEP; k += VectorSteps.TURN) {
-        long b = bits >>> k;
-        long at = xAt + (long) Float.BYTES * (LinearKernels.STEP * i + k);
-        a0 = VectorSteps.expand(values, p, b).fma(VectorSteps.load(x, at), a0);
-        long q = p + 4L * Long.bitCount(b & VectorSteps.COUNT_1);
-        a1 =
-            VectorSteps.expand(values, q, b >>> VectorSteps.LANES)
-                .fma(VectorSteps.load(x, at + VectorSteps.VECTOR), a1);
-        q = p + 4L * Long.bitCount(b & VectorSteps.COUNT_2);
-        a2 =
-            VectorSteps.expand(values, q, b >>> 2 * VectorSteps.LANES)
-                .fma(VectorSteps.load(x, at + 2 * VectorSteps.VECTOR), a2);
-        q = p + 4L * Long.bitCount(b & VectorSteps.COUNT_3);
-        a3 =
-            VectorSteps.expand(values, q, b >>> 3 * VectorSteps.LANES)
-                .fma(VectorSteps.load(x, at + 3 * VectorSteps.VECTOR), a3);
-        p += 4L * Long.bitCount(b & VectorSteps.COUNT_4);
-      }
+    for (int i = 0; i < Math.min(vectors, VectorSteps.MOST); i++) {
+      FloatVector u = VectorSteps.load(x, at + (long) VectorSteps.VECTOR * i);
+      int b0 = VectorSteps.bits(mask, m0, i);
+      a0 = VectorSteps.expand(values, v0, p0, b0).fma(u, a0);
+      p0 += 4 * Integer.bitCount(b0);
+      int b1 = VectorSteps.bits(mask, m1, i);
+      a1 = VectorSteps.expand(values, v1, p1, b1).fma(u, a1);
+      p1 += 4 * Integer.bitCount(b1);
+      int b2 = VectorSteps.bits(mask, m2, i);
+      a2 = VectorSteps.expand(values, v2, p2, b2).fma(u, a2);
+      p2 += 4 * Integer.bitCount(b2);
+      int b3 = VectorSteps.bits(mask, m3, i);
+      a3 = VectorSteps.expand(values, v3, p3, b3).fma(u, a3);
+      p3 += 4 * Integer.bitCount(b3);
     }
-    return VectorLanes.sum(a0.add(a1).add(a2.add(a3)));
+    a0.intoArray(sums, 0);
+    a1.intoArray(sums, VectorSteps.LANES);
+    a2.intoArray(sums, 2 * VectorSteps.LANES);
+    a3.intoArray(sums, 3 * VectorSteps.LANES);
   }
 
-  /**
-   * A row of F32 with two values of every four: the values are where the columns tell, not the bits
-   * before.
-   */
-  static float twoOfFour(
-      MemorySegment values,
-      long valuesAt,
-      MemorySegment mask,
-      long maskAt,
-      MemorySegment x,
+  /** Rows with two values of every four columns, which tell where they are. */
+  static void twoOfFour(
+      MemorySegment valueMemory,
+      long values0,
+      long values1,
+      long values2,
+      long values3,
+      MemorySegment maskMemory,
+      long mask0,
+      long mask1,
+      long mask2,
+      long mask3,
+      MemorySegment vector,
       long xAt,
-      int n) {
+      int vectors,
+      float[] sums) {
+    MemorySegment values = NativeViews.base(valueMemory);
+    MemorySegment mask = NativeViews.base(maskMemory);
+    MemorySegment x = NativeViews.base(vector);
+    long at = VectorSteps.known(xAt);
+    long v0 = VectorSteps.known(values0);
+    long m0 = VectorSteps.known(mask0);
+    long v1 = VectorSteps.known(values1);
+    long m1 = VectorSteps.known(mask1);
+    long v2 = VectorSteps.known(values2);
+    long m2 = VectorSteps.known(mask2);
+    long v3 = VectorSteps.known(values3);
+    long m3 = VectorSteps.known(mask3);
     FloatVector a0 = FloatVector.zero(VectorSteps.F);
     FloatVector a1 = a0;
     FloatVector a2 = a0;
     FloatVector a3 = a0;
-    int last = n / LinearKernels.STEP;
-    long lastBits = (1L << n) - 1;
-
-    for (int i = 0; i < Math.min(Math.ceilDiv(n, LinearKernels.STEP), VectorSteps.MOST); i++) {
-      long bits = mask.get(VectorSteps.WORD, maskAt + (long) Long.BYTES * i);
-      bits &= i == last ? lastBits : -1L;
-      for (int k = 0; k < LinearKernels.STEP; k += VectorSteps.TURN) {
-        long b = bits >>> k;
-        long at = xAt + (long) Float.BYTES * (LinearKernels.STEP * i + k);
-        long q = valuesAt + 2L * (LinearKernels.STEP * i + k);
-        a0 = VectorSteps.expand(values, q, b).fma(VectorSteps.load(x, at), a0);
-        q += VectorSteps.VECTOR / 2;
-        a1 =
-            VectorSteps.expand(values, q, b >>> VectorSteps.LANES)
-                .fma(VectorSteps.load(x, at + VectorSteps.VECTOR), a1);
-        q += VectorSteps.VECTOR / 2;
-        a2 =
-            VectorSteps.expand(values, q, b >>> 2 * VectorSteps.LANES)
-                .fma(VectorSteps.load(x, at + 2 * VectorSteps.VECTOR), a2);
-        q += VectorSteps.VECTOR / 2;
-        a3 =
-            VectorSteps.expand(values, q, b >>> 3 * VectorSteps.LANES)
-                .fma(VectorSteps.load(x, at + 3 * VectorSteps.VECTOR), a3);
-      }
+    for (int i = 0; i < Math.min(vectors, VectorSteps.MOST); i++) {
+      FloatVector u = VectorSteps.load(x, at + (long) VectorSteps.VECTOR * i);
+      int b0 = VectorSteps.bits(mask, m0, i);
+      a0 = VectorSteps.expand(values, v0, VectorSteps.VECTOR / 2 * i, b0).fma(u, a0);
+      int b1 = VectorSteps.bits(mask, m1, i);
+      a1 = VectorSteps.expand(values, v1, VectorSteps.VECTOR / 2 * i, b1).fma(u, a1);
+      int b2 = VectorSteps.bits(mask, m2, i);
+      a2 = VectorSteps.expand(values, v2, VectorSteps.VECTOR / 2 * i, b2).fma(u, a2);
+      int b3 = VectorSteps.bits(mask, m3, i);
+      a3 = VectorSteps.expand(values, v3, VectorSteps.VECTOR / 2 * i, b3).fma(u, a3);
     }
-    return VectorLanes.sum(a0.add(a1).add(a2.add(a3)));
+    a0.intoArray(sums, 0);
+    a1.intoArray(sums, VectorSteps.LANES);
+    a2.intoArray(sums, 2 * VectorSteps.LANES);
+    a3.intoArray(sums, 3 * VectorSteps.LANES);
   }
 
-  /** A dense row of F32. */
-  static float dense(MemorySegment w, long wAt, MemorySegment x, long xAt, int n) {
-    FloatVector a0 = FloatVector.zero(VectorSteps.F);
-    FloatVector a1 = a0;
-    FloatVector a2 = a0;
-    FloatVector a3 = a0;
-    int turns = n / VectorSteps.TURN;
-    for (int i = 0; i < Math.min(turns, VectorSteps.MOST); i++) {
-      long p = wAt + (long) 4 * VectorSteps.TURN * i;
-      long at = xAt + (long) VectorSteps.FOUR * i;
-      a0 = VectorSteps.load(w, p).fma(VectorSteps.load(x, at), a0);
-      a1 =
-          VectorSteps.load(w, p + VectorSteps.VECTOR)
-              .fma(VectorSteps.load(x, at + VectorSteps.VECTOR), a1);
-      a2 =
-          VectorSteps.load(w, p + 2 * VectorSteps.VECTOR)
-              .fma(VectorSteps.load(x, at + 2 * VectorSteps.VECTOR), a2);
-      a3 =
-          VectorSteps.load(w, p + 3 * VectorSteps.VECTOR)
-              .fma(VectorSteps.load(x, at + 3 * VectorSteps.VECTOR), a3);
+  /** Dense rows, in turns of four vectors. */
+  static void dense(
+      MemorySegment matrix,
+      long upper,
+      long lower,
+      MemorySegment vector,
+      long xAt,
+      int turns,
+      float[] sums) {
+    MemorySegment w = NativeViews.base(matrix);
+    MemorySegment x = NativeViews.base(vector);
+    FloatVector a = FloatVector.zero(VectorSteps.F);
+    FloatVector b = a;
+    for (int i = 0; i < Math.min(turns, VectorSteps.MOST_TURNS); i++) {
+      long p = upper + 4L * VectorSteps.TURN * i;
+      long q = lower + 4L * VectorSteps.TURN * i;
+      long at = xAt + 4L * VectorSteps.TURN * i;
+      FloatVector x0 = VectorSteps.load(x, at);
+      FloatVector x1 = VectorSteps.load(x, at + VectorSteps.VECTOR);
+      FloatVector x2 = VectorSteps.load(x, at + 2L * VectorSteps.VECTOR);
+      FloatVector x3 = VectorSteps.load(x, at + 3L * VectorSteps.VECTOR);
+      a = VectorSteps.load(w, p).fma(x0, a);
+      b = VectorSteps.load(w, q).fma(x0, b);
+      a = VectorSteps.load(w, p + VectorSteps.VECTOR).fma(x1, a);
+      b = VectorSteps.load(w, q + VectorSteps.VECTOR).fma(x1, b);
+      a = VectorSteps.load(w, p + 2L * VectorSteps.VECTOR).fma(x2, a);
+      b = VectorSteps.load(w, q + 2L * VectorSteps.VECTOR).fma(x2, b);
+      a = VectorSteps.load(w, p + 3L * VectorSteps.VECTOR).fma(x3, a);
+      b = VectorSteps.load(w, q + 3L * VectorSteps.VECTOR).fma(x3, b);
     }
-    int j = turns * VectorSteps.TURN;
-    if (j < n) {
-      long p = wAt + 4L * j;
-      long at = xAt + 4L * j;
-      a0 = VectorSteps.load(w, p, j, n).fma(VectorSteps.load(x, at), a0);
-      a1 =
-          VectorSteps.load(w, p + VectorSteps.VECTOR, j + 1 * VectorSteps.LANES, n)
-              .fma(VectorSteps.load(x, at + VectorSteps.VECTOR), a1);
-      a2 =
-          VectorSteps.load(w, p + 2 * VectorSteps.VECTOR, j + 2 * VectorSteps.LANES, n)
-              .fma(VectorSteps.load(x, at + 2 * VectorSteps.VECTOR), a2);
-      a3 =
-          VectorSteps.load(w, p + 3 * VectorSteps.VECTOR, j + 3 * VectorSteps.LANES, n)
-              .fma(VectorSteps.load(x, at + 3 * VectorSteps.VECTOR), a3);
-    }
-    return VectorLanes.sum(a0.add(a1).add(a2.add(a3)));
+    a.intoArray(sums, 0);
+    b.intoArray(sums, VectorSteps.LANES);
   }
 }

@@ -15,35 +15,37 @@ import jdk.incubator.vector.VectorSpecies;
  * What the loops of the vector tier are made of: species, and loads of some columns of a row. All
  * methods are short, so that they are inlined wherever they are called and no vector becomes an
  * object. Memory is a base and offsets as {@link org.quern.runtime.NativeViews} gives them.
- *
- * <p>Steps within a word of the mask take the next columns from its low bits; {@link #COUNT_1} to
- * {@link #COUNT_4} select the bits of one to four vectors, whose number is how far the values go.
  */
 final class VectorSteps {
   static final VectorSpecies<Float> F = FloatVector.SPECIES_PREFERRED;
   static final int LANES = F.length();
 
-  /** Bytes of a vector of F32, and of four. */
+  /** Bytes of a vector. */
   static final int VECTOR = LANES * Float.BYTES;
-
-  static final int FOUR = 4 * VECTOR;
 
   /** Columns of four vectors. */
   static final int TURN = 4 * LANES;
 
-  static final long COUNT_1 = bits(LANES);
-  static final long COUNT_2 = bits(2 * LANES);
-  static final long COUNT_3 = bits(3 * LANES);
-  static final long COUNT_4 = bits(4 * LANES);
-
   /**
-   * More words than any row has: C2 folds the steps of a loop into addresses only where its index
+   * More vectors than any row has: C2 folds the steps of a loop into addresses only where its index
    * provably cannot overflow.
    */
-  static final int MOST = 1 << 20;
+  static final int MOST = 1 << 22;
+
+  /** More turns than any row has. */
+  static final int MOST_TURNS = 1 << 22;
 
   static final ByteOrder LE = ByteOrder.LITTLE_ENDIAN;
-  static final ValueLayout.OfLong WORD = ValueLayout.JAVA_LONG_UNALIGNED.withOrder(LE);
+
+  /** The bits of an address that a program on a 64-bit system has. */
+  private static final long ADDRESS = (1L << 56) - 1;
+
+  /** An int as it stands in the lower half of a long, without its sign. */
+  private static final long UNSIGNED = 0xffffffffL;
+
+  private static final ValueLayout.OfInt INT = ValueLayout.JAVA_INT_UNALIGNED.withOrder(LE);
+  private static final ValueLayout.OfShort SHORT = ValueLayout.JAVA_SHORT_UNALIGNED.withOrder(LE);
+  private static final ValueLayout.OfByte BYTE = ValueLayout.JAVA_BYTE;
 
   private static final VectorSpecies<Integer> I = IntVector.SPECIES_PREFERRED;
 
@@ -66,8 +68,47 @@ final class VectorSteps {
 
   private VectorSteps() {}
 
-  private static long bits(int count) {
-    return -1L >>> (Long.SIZE - count);
+  /**
+   * Checks that an offset is what {@link #known} takes.
+   *
+   * @throws IllegalStateException where it has more bits
+   */
+  static long check(long at) {
+    if (at >>> 56 != 0) {
+      throw new IllegalStateException("address: expected one of 56 bits, got " + at);
+    }
+    return at;
+  }
+
+  /**
+   * A checked offset as it is, of which the compiler now knows the range: the checks of accesses a
+   * few bytes from it fold away.
+   */
+  static long known(long at) {
+    return at & ADDRESS;
+  }
+
+  /** Bits of the mask of vector {@code i} of a row. */
+  static int bits(MemorySegment mask, long maskAt, int i) {
+    return switch (LANES) {
+      case 16 -> mask.get(SHORT, maskAt + 2L * i) & 0xffff;
+      case 8 -> mask.get(BYTE, maskAt + i) & 0xff;
+      default -> mask.get(BYTE, maskAt + (i >> 1)) >> 4 * (i & 1) & 0xf;
+    };
+  }
+
+  /** Bits of the mask of vectors {@code 2i} and {@code 2i + 1} of a row. */
+  static int pairBits(MemorySegment mask, long maskAt, int i) {
+    return switch (LANES) {
+      case 16 -> mask.get(INT, maskAt + 4L * i);
+      case 8 -> mask.get(SHORT, maskAt + 2L * i) & 0xffff;
+      default -> mask.get(BYTE, maskAt + i) & 0xff;
+    };
+  }
+
+  /** The bits of the first {@code count} columns, fewer than 32. */
+  static int first(int count) {
+    return (1 << count) - 1;
   }
 
   /** Columns of F32. */
@@ -80,9 +121,9 @@ final class VectorSteps {
     return FloatVector.fromMemorySegment(F, base, at, LE, F.indexInRange(j, n));
   }
 
-  /** The values at {@code at}, spread over the columns whose bits are set, zero elsewhere. */
-  static FloatVector expand(MemorySegment base, long at, long bits) {
-    return load(base, at).expand(VectorMask.fromLong(F, bits & COUNT_1));
+  /** The values at {@code at + p}, spread over the columns whose bits are set, zero elsewhere. */
+  static FloatVector expand(MemorySegment base, long at, int p, int bits) {
+    return load(base, at + (p & UNSIGNED)).expand(VectorMask.fromLong(F, bits));
   }
 
   /** Columns of 16 bits, each sign-extended to a lane of 32. */
@@ -100,8 +141,8 @@ final class VectorSteps {
   }
 
   /** Values of 16 bits, spread as {@link #expand} does, each in a lane of 32. */
-  static IntVector expandShorts(MemorySegment base, long at, long bits) {
-    return loadShorts(base, at).expand(VectorMask.fromLong(I, bits & COUNT_1));
+  static IntVector expandShorts(MemorySegment base, long at, int p, int bits) {
+    return loadShorts(base, at + (p & UNSIGNED)).expand(VectorMask.fromLong(I, bits));
   }
 
   /** Columns of 16 bits, an even one in the lower and an odd one in the upper half of a lane. */
@@ -116,10 +157,16 @@ final class VectorSteps {
   }
 
   /** Values of 16 bits, spread over pairs. */
-  static IntVector expandPairs(MemorySegment base, long at, long bits) {
-    return ShortVector.fromMemorySegment(PAIRS, base, at, LE)
-        .expand(VectorMask.fromLong(PAIRS, bits & COUNT_2))
-        .reinterpretAsInts();
+  static IntVector expandPairs(MemorySegment base, long at, int p, int bits) {
+    return shorts(base, at + (p & UNSIGNED)).expand(pairMask(bits)).reinterpretAsInts();
+  }
+
+  private static ShortVector shorts(MemorySegment base, long at) {
+    return ShortVector.fromMemorySegment(PAIRS, base, at, LE);
+  }
+
+  private static VectorMask<Short> pairMask(int bits) {
+    return VectorMask.fromLong(PAIRS, bits & UNSIGNED);
   }
 
   /** The F32 of a BF16 in the lower half of each lane. */
