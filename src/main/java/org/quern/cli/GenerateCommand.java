@@ -7,7 +7,8 @@ import java.io.PrintWriter;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
-import java.util.Locale;
+import java.util.LinkedHashMap;
+import java.util.Map;
 import java.util.concurrent.Callable;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
@@ -68,7 +69,7 @@ final class GenerateCommand implements Callable<Integer> {
   }
 
   @ArgGroup(multiplicity = "1")
-  private Prompt prompt;
+  private Prompt prompt = new Prompt();
 
   @Option(
       names = "--vocab",
@@ -102,14 +103,6 @@ final class GenerateCommand implements Callable<Integer> {
   @Option(names = "--json", description = "Print one JSON object.")
   private boolean json;
 
-  /** What came out, and how long it took. */
-  private record Outcome(int[] prompt, int[] added, double promptSeconds, double seconds) {
-    /** All tokens but the first, which the prompt's pass gives. */
-    double tokensPerSecond() {
-      return added.length < 2 ? Double.NaN : (added.length - 1) / seconds;
-    }
-  }
-
   @Override
   public Integer call() throws IOException {
     if (tokens < 1) {
@@ -122,10 +115,28 @@ final class GenerateCommand implements Callable<Integer> {
     int positions = Math.addExact(ids.length, tokens);
     try (LanguageModel opened = LanguageModel.open(model);
         Generator generator = Generator.create(opened, sparse, positions, threads, chosen)) {
-      report(generator, opened, generate(generator, ids), vocabulary);
+      long start = System.nanoTime();
+      int[] first = generator.generate(ids, 1);
+      long between = System.nanoTime();
+      int[] rest = generator.generate(first, tokens - 1);
+      double seconds = (System.nanoTime() - between) * 1e-9;
+      int[] added = IntStream.concat(Arrays.stream(first), Arrays.stream(rest)).toArray();
+      Rates rates =
+          new Rates(ids.length, (between - start) * 1e-9, tokens < 2 ? 0 : (tokens - 1) / seconds);
+      int layers = opened.linears().size();
+      if (json) {
+        printJson(added, vocabulary, rates, generator, layers);
+      } else {
+        print(added, vocabulary, rates, generator, layers);
+      }
     }
     return 0;
   }
+
+  /**
+   * How long it took; the first token comes out of the prompt's pass, 0 where there is no other.
+   */
+  private record Rates(int promptTokens, double promptSeconds, double tokensPerSecond) {}
 
   private @Nullable CharacterVocabulary vocabulary() throws IOException {
     if (vocabularyFile != null) {
@@ -157,75 +168,67 @@ final class GenerateCommand implements Callable<Integer> {
     return ids;
   }
 
-  private Outcome generate(Generator generator, int[] ids) {
-    long start = System.nanoTime();
-    int[] first = generator.generate(ids, 1);
-    long between = System.nanoTime();
-    int[] rest = generator.generate(first, tokens - 1);
-    long end = System.nanoTime();
-    int[] added = IntStream.concat(Arrays.stream(first), Arrays.stream(rest)).toArray();
-    return new Outcome(ids, added, (between - start) * 1e-9, (end - between) * 1e-9);
+  private void printJson(
+      int[] added,
+      @Nullable CharacterVocabulary vocabulary,
+      Rates rates,
+      Generator generator,
+      int layers) {
+    JsonObject document = new JsonObject();
+    JsonArray ids = new JsonArray();
+    Arrays.stream(added).forEach(ids::add);
+    document.add("tokens", ids);
+    if (vocabulary != null) {
+      document.addProperty("text", vocabulary.decode(added));
+    }
+    document.addProperty("promptTokens", rates.promptTokens);
+    document.addProperty("promptSeconds", rates.promptSeconds);
+    document.addProperty("tokensPerSecond", rates.tokensPerSecond);
+    document.addProperty("weightBytes", generator.weightBytes());
+    document.addProperty("packedLayers", generator.packedLayers());
+    document.addProperty("layers", layers);
+    document.addProperty("tier", generator.tier().label());
+    document.addProperty("threads", threads);
+    spec.commandLine().getOut().println(Output.toJson(document));
   }
 
-  private void report(
+  private void print(
+      int[] added,
+      @Nullable CharacterVocabulary vocabulary,
+      Rates rates,
       Generator generator,
-      LanguageModel opened,
-      Outcome outcome,
-      @Nullable CharacterVocabulary vocabulary) {
+      int layers) {
     PrintWriter out = spec.commandLine().getOut();
-    int layers = opened.linears().size();
-    if (json) {
-      JsonObject document = new JsonObject();
-      JsonArray added = new JsonArray();
-      Arrays.stream(outcome.added).forEach(added::add);
-      document.add("tokens", added);
-      if (vocabulary != null) {
-        document.addProperty("text", vocabulary.decode(outcome.added));
-      }
-      document.addProperty("promptTokens", outcome.prompt.length);
-      document.add("promptSeconds", Output.number(outcome.promptSeconds));
-      document.add("tokensPerSecond", Output.number(outcome.tokensPerSecond()));
-      document.addProperty("weightBytes", generator.weightBytes());
-      document.addProperty("packedLayers", generator.packedLayers());
-      document.addProperty("layers", layers);
-      document.addProperty("tier", generator.tier().label());
-      document.addProperty("threads", threads);
-      out.println(Output.toJson(document));
-      return;
-    }
     out.println(
         vocabulary != null
-            ? vocabulary.decode(outcome.added)
-            : Arrays.stream(outcome.added)
-                .mapToObj(Integer::toString)
-                .collect(Collectors.joining(",")));
+            ? vocabulary.decode(added)
+            : Arrays.stream(added).mapToObj(Integer::toString).collect(Collectors.joining(",")));
     out.println();
-    fact(
+    Map<String, String> facts = new LinkedHashMap<>();
+    facts.put(
         "Prompt",
-        "%d tokens in %s, the first new one included",
-        outcome.prompt.length,
-        Output.seconds(outcome.promptSeconds));
-    fact(
+        rates.promptTokens
+            + " tokens in "
+            + Output.seconds(rates.promptSeconds)
+            + ", the first new one included");
+    facts.put(
         "Generated",
-        "%d tokens, %s tokens/s after the first",
-        outcome.added.length,
-        outcome.added.length < 2 ? "-" : Output.figure(outcome.tokensPerSecond()));
-    fact(
+        added.length
+            + " tokens"
+            + (added.length < 2
+                ? ""
+                : ", " + Output.figure(rates.tokensPerSecond) + " tokens/s after the first"));
+    facts.put(
         "Weights",
-        "%.1f MB for a token, %d of %d layers without their zeros",
-        generator.weightBytes() * 1e-6,
-        generator.packedLayers(),
-        layers);
-    fact(
+        Output.figure(generator.weightBytes() * 1e-6)
+            + " MB for a token, "
+            + generator.packedLayers()
+            + " of "
+            + layers
+            + " layers without their zeros");
+    facts.put(
         "Tier",
-        "%s, %d %s",
-        generator.tier().label(),
-        threads,
-        threads == 1 ? "thread" : "threads");
-  }
-
-  private void fact(String name, String format, Object... values) {
-    String text = String.format(Locale.ROOT, format, values);
-    spec.commandLine().getOut().printf("%-12s %s%n", name, text);
+        generator.tier().label() + ", " + threads + (threads == 1 ? " thread" : " threads"));
+    facts.forEach((name, value) -> out.printf("%-12s %s%n", name, value));
   }
 }

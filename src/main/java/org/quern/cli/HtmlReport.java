@@ -258,6 +258,7 @@ final class HtmlReport {
       figure div { position: relative; height: 20rem; }
       figure p { margin: .6rem 0 0; color: var(--soft); font-size: .8rem; }
       canvas.field { width: 100%; height: 100%; }
+      canvas.heat { image-rendering: pixelated; }
       </style>
       </head>
       <body>
@@ -289,7 +290,7 @@ final class HtmlReport {
         const least = cells.reduce((a, b) => Math.min(a, b), Infinity);
         const most = cells.reduce((a, b) => Math.max(a, b), -Infinity);
         const largest = Math.max(Math.abs(least), Math.abs(most)) || 1;
-        canvas.className = "field";
+        canvas.className = plot.heat ? "field heat" : "field";
         canvas.width = plot.series[0].y.length;
         canvas.height = plot.series.length;
         const context = canvas.getContext("2d");

@@ -156,8 +156,7 @@ final class PackCommand implements Callable<Integer> {
         case "bitmask" -> CheckpointPacker.Format.BITMASK;
         case "2:4" -> CheckpointPacker.Format.TWO_OF_FOUR;
         default ->
-            throw new TypeConversionException(
-                "expected bitmask, 2:4 or auto, got '" + text + "'");
+            throw new TypeConversionException("expected bitmask, 2:4 or auto, got '" + text + "'");
       };
     }
   }

@@ -322,8 +322,7 @@ final class PruneCommand implements Callable<Integer> {
             ? "--activations, which it takes itself"
             : owl != null ? "--owl" : layout != Layout.OUT_IN ? "--layout in-out" : null;
     if (other != null) {
-      throw new ParameterException(
-          spec.commandLine(), "--calibrate: expected no " + other);
+      throw new ParameterException(spec.commandLine(), "--calibrate: expected no " + other);
     }
     CalibratedPruning.Builder builder =
         calibration
@@ -378,7 +377,8 @@ final class PruneCommand implements Callable<Integer> {
           layer.shape().stream().map(String::valueOf).collect(Collectors.joining("x")),
           layer.type().name(),
           layer.method(),
-          layer.pattern().toString(),
+          // A ratio of a layer's own has many digits, which only the JSON needs.
+          layer.pattern().toString().replaceAll("(\\d\\.\\d{4})\\d+", "$1"),
           Long.toString(layer.zerosBefore()),
           Long.toString(layer.zerosAfter()),
           percent(layer.sparsity()),

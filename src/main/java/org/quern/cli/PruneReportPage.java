@@ -5,6 +5,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.function.ToLongFunction;
 import org.jspecify.annotations.Nullable;
 import org.quern.family.Chart;
 import org.quern.prune.KeptWeights;
@@ -80,11 +81,10 @@ final class PruneReportPage {
   }
 
   private Chart sparsity() {
-    List<Double> before = new ArrayList<>();
-    List<Double> after = new ArrayList<>();
-    for (PruneReport.Layer layer : report.layers()) {
-      before.add(layer.weights() == 0 ? 0.0 : 100.0 * layer.zerosBefore() / layer.weights());
-      after.add(100 * layer.sparsity());
+    List<Chart.Series> series = new ArrayList<>();
+    series.add(series("after", PruneReport.Layer::zerosAfter));
+    if (report.zerosBefore() > 0) {
+      series.add(series("before", PruneReport.Layer::zerosBefore));
     }
     return new Chart(
         "Share of zeros",
@@ -93,8 +93,15 @@ final class PruneReportPage {
         "zeros (%)",
         false,
         report.layers().stream().map(PruneReport.Layer::name).toList(),
-        List.of(
-            new Chart.Series("after", List.of(), after),
-            new Chart.Series("before", List.of(), before)));
+        series);
+  }
+
+  private Chart.Series series(String name, ToLongFunction<PruneReport.Layer> zeros) {
+    return new Chart.Series(
+        name,
+        List.of(),
+        report.layers().stream()
+            .map(layer -> 100.0 * zeros.applyAsLong(layer) / Math.max(1, layer.weights()))
+            .toList());
   }
 }

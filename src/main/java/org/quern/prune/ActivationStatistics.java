@@ -20,8 +20,8 @@ import org.quern.tensor.Tensor;
  * root. To be used by one thread at a time.
  */
 public final class ActivationStatistics {
-  /** Columns that a thread claims at a time: their sums stay in the first-level cache. */
-  private static final int GRAIN = 1024;
+  /** Columns that a thread claims are a multiple of this: whole cache lines of all types. */
+  private static final int GRAIN = 64;
 
   private final int threads;
   private final StatisticKernels kernels;
@@ -82,7 +82,7 @@ public final class ActivationStatistics {
     try {
       Parallel.forRanges(
           added.length,
-          GRAIN,
+          grain(),
           threads,
           (from, to, worker) ->
               TokenRuns.forEach(
@@ -110,6 +110,11 @@ public final class ActivationStatistics {
     sums = added;
     samples += inputs.rank() == 2 ? 1 : inputs.dim(0);
     TokenRuns.forEach(tokens, 0, inputs.rows(), (start, end) -> this.tokens += end - start);
+  }
+
+  /** Long runs of columns, as memory streams best; sums do not depend on how columns are cut. */
+  private long grain() {
+    return (long) Math.ceilDiv(Math.ceilDiv(sums.length, threads), GRAIN) * GRAIN;
   }
 
   private void check(Tensor inputs) {

@@ -41,8 +41,7 @@ final class FormatReplayer {
     this.name = name;
     this.file = file;
     this.arena = arena;
-    this.keys =
-        file.entries().stream().map(SafetensorsEntry::name).collect(Collectors.toSet());
+    this.keys = file.entries().stream().map(SafetensorsEntry::name).collect(Collectors.toSet());
   }
 
   /** True for the names of a file of this kind. */

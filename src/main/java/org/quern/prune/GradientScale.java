@@ -62,7 +62,7 @@ public record GradientScale(double factor, boolean perMean) {
     if (!perMean) {
       return 1;
     }
-    double count = norm == GradientNorm.L1 ? samples : Math.sqrt(samples);
+    double count = norm == GradientNorm.L1 ? samples : Math.sqrt((double) samples);
     return factor / (inSum() * count);
   }
 
@@ -79,7 +79,7 @@ public record GradientScale(double factor, boolean perMean) {
    * @throws IllegalArgumentException where it is neither
    */
   public static GradientScale parse(String text) {
-    String[] words = text.strip().toLowerCase(Locale.ROOT).split("\\s+");
+    String[] words = text.strip().toLowerCase(Locale.ROOT).split("\\s+", -1);
     if (words.length == 2 && (words[0].equals("official") || words[0].equals("per-mean"))) {
       try {
         return new GradientScale(Double.parseDouble(words[1]), words[0].equals("per-mean"));

@@ -5,9 +5,7 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.lang.ref.Reference;
 import java.util.Arrays;
-import java.util.EnumMap;
 import java.util.EnumSet;
-import java.util.Map;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
 import org.quern.runtime.Capabilities;
@@ -39,7 +37,7 @@ public final class GradientStatistics {
   private final StatisticKernels kernels;
   private final long rows;
   private final int columns;
-  private final Map<GradientNorm, Tensor> sums = new EnumMap<>(GradientNorm.class);
+  private final GradientSums sums;
   private long samples;
   private boolean spoilt;
 
@@ -51,9 +49,7 @@ public final class GradientStatistics {
     kernels = kernels(tier);
     rows = builder.rows;
     columns = builder.columns;
-    for (GradientNorm norm : builder.norms) {
-      sums.put(norm, Tensor.allocate(arena, DType.F32, rows, columns));
-    }
+    sums = GradientSums.allocate(arena, builder.norms, rows, columns);
   }
 
   /** The kernels of a tier. */
@@ -161,7 +157,7 @@ public final class GradientStatistics {
 
   /** The sums that are kept. */
   public Set<GradientNorm> norms() {
-    return EnumSet.copyOf(sums.keySet());
+    return sums.norms();
   }
 
   /** What the gradients are multiplied with. */
@@ -212,10 +208,10 @@ public final class GradientStatistics {
             long step = gradient.isContiguous() ? to - from : 1;
             for (long row = from; row < to; row += step) {
               int n = Math.toIntExact(step * columns);
-              int bad = addRun(memory, row * stride, gradient.type(), row, 0, n);
+              long bad = addRun(memory, row * stride, gradient.type(), row, n);
               if (bad >= 0) {
                 long badRow = row + bad / columns;
-                int badColumn = bad % columns;
+                long badColumn = bad % columns;
                 throw new IllegalArgumentException(
                     "gradient: expected finite values with finite sums, got "
                         + gradient.getDouble(badRow, badColumn)
@@ -242,53 +238,21 @@ public final class GradientStatistics {
     }
   }
 
+  /** Adds a run of rows; returns {@link StatisticKernels#ALL_FINITE} or the first bad element. */
+  private long addRun(MemorySegment g, long gOffset, DType type, long row, int n) {
+    return compat == Compat.OFFICIAL
+        ? sums.addRounded(g, gOffset, type, scale.inSum(), row, n)
+        : sums.add(kernels, g, gOffset, 0, type, scale.inSum(), row, 0, 1, n);
+  }
+
   /**
-   * Adds {@code n} elements of one sample's gradient, in the order of the rows, from one on.
+   * Adds a block of one sample's gradient, F32 without gaps.
    *
-   * @return {@link StatisticKernels#ALL_FINITE}, or the first of them whose sum is not finite
+   * @return {@link StatisticKernels#ALL_FINITE}, or its first element whose sum is not finite
    */
-  int addRun(MemorySegment g, long gOffset, DType type, long row, int column, int n) {
-    long offset = (row * columns + column) * Float.BYTES;
-    if (compat == Compat.OFFICIAL) {
-      return addRounded(g, gOffset, type, n, offset);
-    }
-    return kernels.addMagnitudes(
-        g,
-        gOffset,
-        type,
-        scale.inSum(),
-        n,
-        memory(GradientNorm.L1),
-        memory(GradientNorm.L2),
-        offset);
-  }
-
-  private @Nullable MemorySegment memory(GradientNorm norm) {
-    Tensor tensor = sums.get(norm);
-    return tensor == null ? null : tensor.memory();
-  }
-
-  /** The sums of the released program, of which that of l1 may overflow. */
-  private int addRounded(MemorySegment g, long gOffset, DType type, int n, long sumOffset) {
-    MemorySegment l1 = memory(GradientNorm.L1);
-    if (l1 != null) {
-      for (int i = 0; i < n; i++) {
-        float value = ScalarPruneKernels.load(g, gOffset, type, i);
-        if (!Float.isFinite(value)) {
-          return i;
-        }
-        long at = sumOffset + (long) i * Float.BYTES;
-        float scaled = Math.abs(scale.inSum() * value);
-        float sum = l1.get(ValueLayout.JAVA_FLOAT, at) + toHalf(scaled);
-        l1.set(ValueLayout.JAVA_FLOAT, at, toHalf(sum));
-      }
-    }
-    return ScalarStatisticKernels.INSTANCE.addMagnitudes(
-        g, gOffset, type, scale.inSum(), n, null, memory(GradientNorm.L2), sumOffset);
-  }
-
-  private static float toHalf(float value) {
-    return Float.float16ToFloat(Float.floatToFloat16(value));
+  long addBlock(MemorySegment g, long row, int column, int m, int n) {
+    long rowBytes = (long) n * Float.BYTES;
+    return sums.add(kernels, g, 0, rowBytes, DType.F32, scale.inSum(), row, column, m, n);
   }
 
   /** Marks the statistic as spoilt until {@link #endSamples}. */
@@ -312,11 +276,11 @@ public final class GradientStatistics {
    *     kept
    */
   public Tensor statistic(Arena arena, DType type) {
-    if (sums.size() != 1) {
+    if (norms().size() != 1) {
       throw new IllegalStateException(
-          "gradient statistic: expected one norm, got " + sums.keySet() + "; name the one wanted");
+          "gradient statistic: expected one norm, got " + norms() + "; name the one wanted");
     }
-    return statistic(arena, sums.keySet().iterator().next(), type);
+    return statistic(arena, norms().iterator().next(), type);
   }
 
   /**
@@ -330,10 +294,6 @@ public final class GradientStatistics {
    */
   public Tensor statistic(Arena arena, GradientNorm norm, DType type) {
     Tensor sum = sums.get(norm);
-    if (sum == null) {
-      throw new IllegalArgumentException(
-          "norm: expected one of " + sums.keySet() + ", got " + norm);
-    }
     requireUnspoilt();
     if (samples == 0) {
       throw new IllegalStateException("gradient statistic: expected samples, got none");

@@ -27,7 +27,7 @@ import org.quern.tensor.Tensor;
  */
 public record KeptWeights(
     String name, long outputs, long inputs, List<List<Double>> tiles, List<Double> byOutput) {
-  private static final int TILE_ROWS = 48;
+  private static final int TILE_ROWS = 64;
   private static final int TILE_COLUMNS = 128;
   private static final int OUTPUT_BINS = 128;
 
@@ -113,15 +113,13 @@ public record KeptWeights(
   /** The tiles as a picture, outputs down and inputs across. */
   public Chart picture() {
     return new Chart(
-        name,
+        name + ": kept weights (%)",
         Chart.Kind.HEAT,
         "inputs 0 to " + (inputs - 1),
-        "outputs 0 to " + (outputs - 1) + " (kept weights, %)",
+        "outputs 0 to " + (outputs - 1),
         false,
         List.of(),
-        tiles.stream()
-            .map(row -> new Chart.Series("", List.of(), percent(row)))
-            .toList());
+        tiles.stream().map(row -> new Chart.Series("", List.of(), percent(row))).toList());
   }
 
   /** The shares by output and by input as lines over the position along either axis. */

@@ -5,6 +5,7 @@ import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.ValueLayout;
 import java.util.ArrayList;
+import java.util.EnumMap;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -16,6 +17,7 @@ import org.jspecify.annotations.Nullable;
 import org.quern.family.Replay;
 import org.quern.io.SafetensorsEntry;
 import org.quern.io.SafetensorsFile;
+import org.quern.prune.calibration.DenseGradients;
 import org.quern.prune.calibration.ModelPruner;
 import org.quern.prune.calibration.PrunedLayer;
 import org.quern.prune.calibration.Reconstruction;
@@ -39,6 +41,18 @@ final class ModelReplayer {
 
   /** Those near ties shift the inputs of later blocks. */
   private static final double STATISTIC_TOLERANCE = 1e-3;
+
+  /** SparseGPT also changes the weights that it keeps, by sums in another order. */
+  private static final double SPARSEGPT_TOLERANCE = 2e-2;
+
+  /**
+   * Share of the perplexity of guessing that a dense model stays below where it has learnt
+   * something; of one that has not, no method is better than another.
+   */
+  private static final double LEARNT = 0.25;
+
+  private static final String SPARSEGPT = "sparsegpt.";
+  private static final String REFITTED = "gblm.l1.";
 
   private static final java.util.regex.Pattern LOGITS =
       java.util.regex.Pattern.compile("test(\\d+)_logits");
@@ -93,9 +107,18 @@ final class ModelReplayer {
       if (test != null) {
         replayDense(dense, test, keys, arena);
       }
+      Map<GradientNorm, Map<String, Tensor>> taken = new EnumMap<>(GradientNorm.class);
       for (String run : runs(keys)) {
         try (Arena own = Arena.ofShared()) {
           replayRun(run, dense.copy(own), calibration, test, keys, own);
+        }
+        if (run.startsWith(REFITTED) && calibration != null && test != null) {
+          try (Arena own = Arena.ofShared()) {
+            replayRefit(run, dense.copy(own), calibration, test, keys, own);
+          }
+        }
+        if (calibration != null && figures.has("calibration")) {
+          replayOwnGradients(run, dense, calibration, test, keys, taken, arena);
         }
       }
     }
@@ -136,19 +159,24 @@ final class ModelReplayer {
       }
     }
     if (figures.has("dense")) {
-      recordPerplexity("dense", model, test, figures.getAsJsonObject("dense"));
+      recordPerplexity(
+          "dense", model, test, figures.getAsJsonObject("dense"), PERPLEXITY_TOLERANCE);
     }
   }
 
-  private void recordPerplexity(String run, LanguageModel model, Tensor test, JsonObject recorded)
+  private void recordPerplexity(
+      String run, LanguageModel model, Tensor test, JsonObject recorded, double tolerance)
       throws IOException {
-    if (!recorded.has("ppl")) {
-      return;
-    }
-    try (Decoder decoder = new Decoder(model.shape(), threads)) {
+    if (recorded.has("ppl")) {
       double wanted = recorded.get("ppl").getAsDouble();
-      double worst = Deviation.relative(decoder.perplexity(model, test), wanted, 1);
-      replay.record(name, run + " perplexity", worst, PERPLEXITY_TOLERANCE, PruneReplayer.RELATIVE);
+      double worst = Deviation.relative(perplexity(model, test), wanted, 1);
+      replay.record(name, run + " perplexity", worst, tolerance, PruneReplayer.RELATIVE);
+    }
+  }
+
+  private double perplexity(LanguageModel model, Tensor test) throws IOException {
+    try (Decoder decoder = new Decoder(model.shape(), threads)) {
+      return decoder.perplexity(model, test);
     }
   }
 
@@ -160,7 +188,9 @@ final class ModelReplayer {
       Set<String> keys,
       Arena arena)
       throws IOException {
-    GoldenRun golden = GoldenRun.parse(run);
+    boolean sweeps = run.startsWith(SPARSEGPT);
+    Reconstruction reconstruction = sweeps ? Reconstruction.SPARSEGPT : Reconstruction.NONE;
+    GoldenRun golden = GoldenRun.parse(sweeps ? patternOf(run) : run);
     if (golden == null) {
       replay.skip(name + ": " + run, PruneReplayer.LATER);
       return;
@@ -169,27 +199,120 @@ final class ModelReplayer {
       replay.skip(name + ": " + run, "the calibration ids are missing");
       return;
     }
+    Map<String, Tensor> gradients = gradients(run, golden, model, keys, arena);
+    if (gradients == null) {
+      return;
+    }
+    Tensor sequences = calibration == null ? Tensor.allocate(arena, DType.U8, 0, 0) : calibration;
+    List<PrunedLayer> layers =
+        new ModelPruner(golden.pruner(replay.tier()), reconstruction, threads, Progress.NONE)
+            .prune(arena, model, sequences, gradients);
+    compareStatistics(run, layers, keys, arena);
+    compareZeros(run, run, model, keys, arena);
+    JsonObject recorded = recordedRuns().getAsJsonObject(run);
+    if (recorded != null && test != null) {
+      double tolerance = sweeps ? SPARSEGPT_TOLERANCE : PERPLEXITY_TOLERANCE;
+      recordPerplexity(run, model, test, recorded, tolerance);
+    }
+  }
+
+  /**
+   * A run again by gradients that are taken here of the calibration sequences, instead of the
+   * recorded ones; only where the figures tell that those are of these sequences.
+   *
+   * @param taken gradients that were already taken, by norm and layer; others are added
+   */
+  private void replayOwnGradients(
+      String run,
+      LanguageModel dense,
+      Tensor calibration,
+      @Nullable Tensor test,
+      Set<String> keys,
+      Map<GradientNorm, Map<String, Tensor>> taken,
+      Arena arena)
+      throws IOException {
+    GoldenRun golden = GoldenRun.parse(run);
+    if (golden == null || golden.method() != Method.GBLM) {
+      return;
+    }
+    GradientNorm norm = golden.norm() == null ? GradientNorm.L1 : golden.norm();
+    Map<String, Tensor> gradients = taken.get(norm);
+    if (gradients == null) {
+      gradients =
+          new DenseGradients(
+                  dense,
+                  calibration,
+                  norm,
+                  GradientScale.OFFICIAL,
+                  Compat.OFFICIAL,
+                  threads,
+                  Progress.NONE)
+              .take(arena);
+      taken.put(norm, gradients);
+    }
+    try (Arena own = Arena.ofShared()) {
+      LanguageModel model = dense.copy(own);
+      new ModelPruner(golden.pruner(replay.tier()), Reconstruction.NONE, threads, Progress.NONE)
+          .prune(own, model, calibration, gradients);
+      String label = run + " by own gradients";
+      compareZeros(run, label, model, keys, own);
+      JsonObject recorded = recordedRuns().getAsJsonObject(run);
+      if (recorded != null && test != null) {
+        recordPerplexity(label, model, test, recorded, PERPLEXITY_TOLERANCE);
+      }
+    }
+  }
+
+  /** What the method of a run needs; null, and the run skipped, where a tensor is missing. */
+  private @Nullable Map<String, Tensor> gradients(
+      String run, GoldenRun golden, LanguageModel model, Set<String> keys, Arena arena)
+      throws IOException {
     Map<String, Tensor> gradients = new HashMap<>();
     if (golden.method().usesGradients()) {
       for (String linear : model.linears()) {
         String key = linear + "." + GoldenRun.gradientKey(golden.norm());
         if (!keys.contains(key)) {
           replay.skip(name + ": " + run, key + " is missing");
-          return;
+          return null;
         }
         gradients.put(linear, expected.load(key, arena));
       }
     }
-    Tensor sequences = calibration == null ? Tensor.allocate(arena, DType.U8, 0, 0) : calibration;
-    List<PrunedLayer> layers =
-        new ModelPruner(golden.pruner(replay.tier()), Reconstruction.NONE, threads, Progress.NONE)
-            .prune(arena, model, sequences, gradients);
-    compareStatistics(run, layers, keys, arena);
-    compareZeros(run, model, keys, arena);
-    JsonObject recorded = recordedRuns().getAsJsonObject(run);
-    if (recorded != null && test != null) {
-      recordPerplexity(run, model, test, recorded);
+    return gradients;
+  }
+
+  /** A run over patterns alone has the name of its pattern behind that of the method. */
+  private static String patternOf(String run) {
+    return Method.WANDA.label() + "." + run.substring(SPARSEGPT.length());
+  }
+
+  /**
+   * The masks of a run with the weights that they keep refitted: the perplexity is to be below that
+   * of SparseGPT with the same pattern.
+   */
+  private void replayRefit(
+      String run,
+      LanguageModel model,
+      Tensor calibration,
+      Tensor test,
+      Set<String> keys,
+      Arena arena)
+      throws IOException {
+    GoldenRun golden = GoldenRun.parse(run);
+    JsonObject rival = recordedRuns().getAsJsonObject(SPARSEGPT + run.substring(REFITTED.length()));
+    double dense =
+        figures.has("dense") ? figures.getAsJsonObject("dense").get("ppl").getAsDouble() : 0;
+    if (golden == null || rival == null || !(dense < LEARNT * model.shape().vocabulary())) {
+      return;
     }
+    Map<String, Tensor> gradients = gradients(run, golden, model, keys, arena);
+    if (gradients == null) {
+      return;
+    }
+    new ModelPruner(golden.pruner(replay.tier()), Reconstruction.REFIT, threads, Progress.NONE)
+        .prune(arena, model, calibration, gradients);
+    double ratio = perplexity(model, test) / rival.get("ppl").getAsDouble();
+    replay.record(name, run + " with refit, perplexity", ratio, 1, "of SparseGPT's");
   }
 
   private void compareStatistics(
@@ -218,7 +341,8 @@ final class ModelReplayer {
     return deviations.stream().reduce(0.0, Math::max);
   }
 
-  private void compareZeros(String run, LanguageModel model, Set<String> keys, Arena arena)
+  private void compareZeros(
+      String run, String label, LanguageModel model, Set<String> keys, Arena arena)
       throws IOException {
     double different = 0;
     long compared = 0;
@@ -236,13 +360,13 @@ final class ModelReplayer {
       }
     }
     if (compared > 0) {
-      replay.record(name, run + " zeros", different / compared, ZEROS_TOLERANCE, "share of bits");
+      replay.record(name, label + " zeros", different / compared, ZEROS_TOLERANCE, "share of bits");
     }
     JsonObject recorded = recordedRuns().getAsJsonObject(run);
     if (recorded != null && recorded.has("sparsity")) {
       double wanted = recorded.get("sparsity").getAsDouble();
       double worst = Math.abs((double) zeros / weights - wanted);
-      replay.record(name, run + " sparsity", worst, ZEROS_TOLERANCE, "share of weights");
+      replay.record(name, label + " sparsity", worst, ZEROS_TOLERANCE, "share of weights");
     }
   }
 

@@ -74,6 +74,9 @@ final class ModelTour {
         }
         rows.add(row(method, dense, outcomes));
       }
+      rows.add(new CalibrationTour(context, tour, perplexities).run(PATTERNS, dense));
+      done += PATTERNS.size();
+      report();
       List<Chart> charts = new ArrayList<>(List.of(perplexities.chart()));
       charts.addAll(pictures);
       return new TourReport(rows, List.of(perplexities.table()), charts);
@@ -81,7 +84,7 @@ final class ModelTour {
   }
 
   private void report() {
-    context.progress().report(STEP, done, (long) METHODS.size() * PATTERNS.size());
+    context.progress().report(STEP, done, (METHODS.size() + 1L) * PATTERNS.size());
   }
 
   /** What one run gave: wall time of calibration and pruning, perplexity, and the two checks. */
@@ -97,7 +100,7 @@ final class ModelTour {
       prune(tour, run, oracle, Tier.SCALAR);
       if (DRAWN_RUNS.contains(run)) {
         for (String layer : DRAWN_LAYERS) {
-          String title = "What " + run.replace(".u0.5", "").replace('.', ' ') + " keeps of " + layer;
+          String title = layer + " by " + run.replace(".u0.5", " at 50 %").replace('.', ' ');
           pictures.add(KeptWeights.of(title, pruned.weights(layer)).picture());
         }
       }

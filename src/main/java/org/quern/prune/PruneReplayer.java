@@ -237,6 +237,9 @@ final class PruneReplayer {
             name, key + " official", Deviation.different(official, expected), 0, "values");
         float[] exact = accumulate(gradients, key, Compat.EXACT, DType.F32, arena);
         replay.record(name, key, relativeWhereFinite(exact, expected), HALF_TOLERANCE, RELATIVE);
+        float[] products = accumulateProducts(gradients, key, arena);
+        double worst = relativeWhereFinite(products, expected);
+        replay.record(name, key + " by products", worst, HALF_TOLERANCE, RELATIVE);
       }
     }
     if (keys.contains("grad_l2_sumsq")) {
@@ -289,6 +292,29 @@ final class PruneReplayer {
       statistics.add(sample(gradients, sample));
     }
     return statistics.statistic(arena, type).toFloatArray();
+  }
+
+  /**
+   * The statistic of products that are the recorded gradients: one token for each row, whose output
+   * gradient is 1 there and 0 elsewhere, and whose input is the row.
+   */
+  private float[] accumulateProducts(Tensor gradients, String key, Arena arena) {
+    GradientNorm norm = key.endsWith("l1") ? GradientNorm.L1 : GradientNorm.L2;
+    long rows = gradients.dim(1);
+    GradientStatistics statistics =
+        GradientStatistics.builder(rows, gradients.dim(2))
+            .norms(norm)
+            .tier(replay.tier())
+            .build(arena);
+    Tensor deltas = Tensor.allocate(arena, DType.F32, rows, rows);
+    for (long i = 0; i < rows; i++) {
+      deltas.setDouble(1, i, i);
+    }
+    GradientProduct product = GradientProduct.create(arena, 1, replay.tier());
+    for (long sample = 0; sample < gradients.dim(0); sample++) {
+      product.add(statistics, deltas, sample(gradients, sample).to(DType.F32, arena));
+    }
+    return statistics.statistic(arena, DType.F32).toFloatArray();
   }
 
   /** One matrix of a stack of them. */

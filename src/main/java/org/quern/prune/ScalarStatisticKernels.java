@@ -31,22 +31,28 @@ final class ScalarStatisticKernels implements StatisticKernels {
   }
 
   @Override
-  public int addMagnitudes(
+  public long addMagnitudes(
       MemorySegment g,
       long gOffset,
+      long gRowBytes,
       DType type,
       float scale,
+      int rows,
       int n,
       @Nullable MemorySegment l1,
       @Nullable MemorySegment l2,
-      long sumOffset) {
-    for (int i = 0; i < n; i++) {
-      long at = sumOffset + (long) i * Float.BYTES;
-      float scaled = Math.abs(scale * ScalarPruneKernels.load(g, gOffset, type, i));
-      boolean finite = l1 == null || add(l1, at, scaled);
-      finite &= l2 == null || add(l2, at, scaled * scaled);
-      if (!finite) {
-        return i;
+      long sumOffset,
+      long sumRowBytes) {
+    for (int i = 0; i < rows; i++) {
+      for (int j = 0; j < n; j++) {
+        long at = sumOffset + i * sumRowBytes + (long) j * Float.BYTES;
+        float value = ScalarPruneKernels.load(g, gOffset + i * gRowBytes, type, j);
+        float scaled = Math.abs(scale * value);
+        boolean finite = l1 == null || add(l1, at, scaled);
+        finite &= l2 == null || add(l2, at, scaled * scaled);
+        if (!finite) {
+          return (long) i * n + j;
+        }
       }
     }
     return ALL_FINITE;

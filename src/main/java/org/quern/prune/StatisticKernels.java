@@ -13,7 +13,7 @@ import org.quern.tensor.DType;
  */
 interface StatisticKernels {
   /** Every sum is finite. */
-  int ALL_FINITE = -1;
+  long ALL_FINITE = -1;
 
   /**
    * {@code sums[j] += x[t,j]^2} in binary64 for {@code rows} rows t in order; a square of a
@@ -37,24 +37,32 @@ interface StatisticKernels {
       int at);
 
   /**
-   * {@code l1[i] += |scale g[i]|} and {@code l2[i] += (scale g[i])^2} for n elements, every
-   * operation rounded to binary32 by itself. 3 to 5 flops per element; 4 (or 2) bytes read of g,
-   * and 4 read and 4 written of each sum.
+   * {@code l1[i,j] += |scale g[i,j]|} and {@code l2[i,j] += (scale g[i,j])^2}, every operation
+   * rounded to binary32 by itself. 3 to 5 flops per element; 4 (or 2) bytes read of g, and 4 read
+   * and 4 written of each sum.
    *
-   * @param g holds the elements, from {@code gOffset} bytes on
-   * @param sumOffset where the sums of the first element are, in bytes
+   * @param g holds the elements
+   * @param gOffset where element 0 of row 0 is, in bytes
+   * @param gRowBytes from one row to the next
+   * @param rows number of rows i
+   * @param n elements of a row
    * @param l1 F32; null where this sum is not wanted
    * @param l2 F32; null where this sum is not wanted
-   * @return {@link #ALL_FINITE}, or the first element with a sum that is not finite; the sums of
-   *     the others are unspecified then
+   * @param sumOffset where the sums of element 0 of row 0 are, in bytes
+   * @param sumRowBytes from the sums of one row to those of the next
+   * @return {@link #ALL_FINITE}, or {@code i * n + j} of the first element with a sum that is not
+   *     finite; the sums of the others are unspecified then
    */
-  int addMagnitudes(
+  long addMagnitudes(
       MemorySegment g,
       long gOffset,
+      long gRowBytes,
       DType type,
       float scale,
+      int rows,
       int n,
       @Nullable MemorySegment l1,
       @Nullable MemorySegment l2,
-      long sumOffset);
+      long sumOffset,
+      long sumRowBytes);
 }

@@ -3,6 +3,7 @@ package org.quern.prune;
 import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.Map;
 import org.quern.io.SafetensorsFile;
 import org.quern.io.SafetensorsHeader;
@@ -84,6 +85,22 @@ public final class StatisticsFile {
       }
       writer.commit();
     }
+  }
+
+  /**
+   * Joins files of the same model and data: statistics of different samples become those of all of
+   * them, and statistics of different layers come together. A calibration that writes a file for
+   * every few samples, or for every block, so goes on after an interruption with what it has. Reads
+   * and writes in bounded memory; the file appears when it is complete, and may replace a part.
+   *
+   * @param parts files with an origin of one source and scale; for every statistic, the samples of
+   *     the parts that have it must follow one another without gap or overlap, and be the same in
+   *     all
+   * @throws IllegalArgumentException where the parts do not fit together, or a joined value is
+   *     beyond its element type
+   */
+  public static void merge(List<Path> parts, Path destination) throws IOException {
+    StatisticsMerge.run(parts, destination);
   }
 
   private static void requireSamples(String module, long samples, StatisticsOrigin origin) {

@@ -50,134 +50,149 @@ final class VectorFormulas {
     return product.blend(0f, product.compare(NE, product));
   }
 
-  /**
-   * {@link Method#RIA}: (|w| / columnSum + |w| / rowSum) c.
-   *
-   * @param wOffset where the strips of w, of c and of the scores are in scratch
-   */
+  /** {@link Method#RIA}: (|w| / columnSum + |w| / rowSum) c. */
   static long ria(
-      MemorySegment scratchIn,
+      MemorySegment wIn,
       long wOffset,
+      MemorySegment cIn,
       long cOffset,
       MemorySegment sumsIn,
       long sumsOffset,
       float rowSum,
       int vectors,
+      MemorySegment outIn,
       long outOffset) {
     long bytes = (long) vectors * VectorCells.BYTES;
-    MemorySegment scratch = NativeViews.base(scratchIn);
+    MemorySegment w = NativeViews.base(wIn);
+    MemorySegment c = NativeViews.base(cIn);
     MemorySegment sums = NativeViews.base(sumsIn);
-    long wAt = NativeViews.at(scratchIn, wOffset, bytes);
-    long cAt = NativeViews.at(scratchIn, cOffset, bytes);
-    long outAt = NativeViews.at(scratchIn, outOffset, bytes);
+    MemorySegment out = NativeViews.base(outIn);
+    long wAt = NativeViews.at(wIn, wOffset, bytes);
+    long cAt = NativeViews.at(cIn, cOffset, bytes);
     long sumsAt = NativeViews.at(sumsIn, sumsOffset, bytes);
+    long outAt = NativeViews.at(outIn, outOffset, bytes);
     IntVector largest = IntVector.zero(VectorCells.I);
     FloatVector ofRow = FloatVector.broadcast(VectorCells.F, rowSum);
     for (int i = 0, count = Math.min(vectors, VectorCells.MOST); i < count; i++) {
       long at = (long) i * VectorCells.BYTES;
-      IntVector bits = magnitude(scratch, wAt + at);
+      IntVector bits = magnitude(w, wAt + at);
       largest = largest.lanewise(UMAX, bits);
-      FloatVector w = bits.reinterpretAsFloats();
-      w.div(load(sums, sumsAt + at))
-          .add(w.div(ofRow))
-          .mul(load(scratch, cAt + at))
-          .intoMemorySegment(scratch, outAt + at, VectorCells.LE);
+      FloatVector weight = bits.reinterpretAsFloats();
+      weight
+          .div(load(sums, sumsAt + at))
+          .add(weight.div(ofRow))
+          .mul(load(c, cAt + at))
+          .intoMemorySegment(out, outAt + at, VectorCells.LE);
     }
     return VectorScores.finite(largest);
   }
 
   /** {@link Method#PRUNER_ZERO}: w^2 ((|g| - least) / range). */
   static long prunerZero(
-      MemorySegment scratchIn,
+      MemorySegment wIn,
       long wOffset,
+      MemorySegment gIn,
       long gOffset,
       float least,
       float range,
       int vectors,
+      MemorySegment outIn,
       long outOffset) {
     long bytes = (long) vectors * VectorCells.BYTES;
-    MemorySegment scratch = NativeViews.base(scratchIn);
-    long wAt = NativeViews.at(scratchIn, wOffset, bytes);
-    long gAt = NativeViews.at(scratchIn, gOffset, bytes);
-    long outAt = NativeViews.at(scratchIn, outOffset, bytes);
+    MemorySegment w = NativeViews.base(wIn);
+    MemorySegment g = NativeViews.base(gIn);
+    MemorySegment out = NativeViews.base(outIn);
+    long wAt = NativeViews.at(wIn, wOffset, bytes);
+    long gAt = NativeViews.at(gIn, gOffset, bytes);
+    long outAt = NativeViews.at(outIn, outOffset, bytes);
     IntVector largest = IntVector.zero(VectorCells.I);
     for (int i = 0, count = Math.min(vectors, VectorCells.MOST); i < count; i++) {
       long at = (long) i * VectorCells.BYTES;
-      IntVector w = magnitude(scratch, wAt + at);
-      IntVector g = magnitude(scratch, gAt + at);
-      largest = largest.lanewise(UMAX, w).lanewise(UMAX, g);
-      FloatVector weight = w.reinterpretAsFloats();
-      FloatVector share = g.reinterpretAsFloats().sub(least).div(range);
-      orZero(weight.mul(weight).mul(share)).intoMemorySegment(scratch, outAt + at, VectorCells.LE);
+      IntVector weightBits = magnitude(w, wAt + at);
+      IntVector gradientBits = magnitude(g, gAt + at);
+      largest = largest.lanewise(UMAX, weightBits).lanewise(UMAX, gradientBits);
+      FloatVector weight = weightBits.reinterpretAsFloats();
+      FloatVector share = gradientBits.reinterpretAsFloats().sub(least).div(range);
+      orZero(weight.mul(weight).mul(share)).intoMemorySegment(out, outAt + at, VectorCells.LE);
     }
     return VectorScores.finite(largest);
   }
 
   /** {@link Method#WANDA_PLUS_PLUS}: (scale |g| + c) |w|. */
   static long wandaPlusPlus(
-      MemorySegment scratchIn,
+      MemorySegment wIn,
       long wOffset,
+      MemorySegment gIn,
       long gOffset,
+      MemorySegment cIn,
       long cOffset,
       float scale,
       int vectors,
+      MemorySegment outIn,
       long outOffset) {
     long bytes = (long) vectors * VectorCells.BYTES;
-    MemorySegment scratch = NativeViews.base(scratchIn);
-    long wAt = NativeViews.at(scratchIn, wOffset, bytes);
-    long gAt = NativeViews.at(scratchIn, gOffset, bytes);
-    long cAt = NativeViews.at(scratchIn, cOffset, bytes);
-    long outAt = NativeViews.at(scratchIn, outOffset, bytes);
+    MemorySegment w = NativeViews.base(wIn);
+    MemorySegment g = NativeViews.base(gIn);
+    MemorySegment c = NativeViews.base(cIn);
+    MemorySegment out = NativeViews.base(outIn);
+    long wAt = NativeViews.at(wIn, wOffset, bytes);
+    long gAt = NativeViews.at(gIn, gOffset, bytes);
+    long cAt = NativeViews.at(cIn, cOffset, bytes);
+    long outAt = NativeViews.at(outIn, outOffset, bytes);
     IntVector largest = IntVector.zero(VectorCells.I);
     for (int i = 0, count = Math.min(vectors, VectorCells.MOST); i < count; i++) {
       long at = (long) i * VectorCells.BYTES;
-      IntVector w = magnitude(scratch, wAt + at);
-      IntVector g = magnitude(scratch, gAt + at);
-      largest = largest.lanewise(UMAX, w).lanewise(UMAX, g);
-      FloatVector both = g.reinterpretAsFloats().mul(scale).add(load(scratch, cAt + at));
-      orZero(both.mul(w.reinterpretAsFloats()))
-          .intoMemorySegment(scratch, outAt + at, VectorCells.LE);
+      IntVector weightBits = magnitude(w, wAt + at);
+      IntVector gradientBits = magnitude(g, gAt + at);
+      largest = largest.lanewise(UMAX, weightBits).lanewise(UMAX, gradientBits);
+      FloatVector both = gradientBits.reinterpretAsFloats().mul(scale).add(load(c, cAt + at));
+      orZero(both.mul(weightBits.reinterpretAsFloats()))
+          .intoMemorySegment(out, outAt + at, VectorCells.LE);
     }
     return VectorScores.finite(largest);
   }
 
   /** Scores of weights that are zero become 0, all others at least 2^-149, the bits 1. */
-  static void zerosFirst(MemorySegment scratchIn, long wOffset, int vectors, long outOffset) {
+  static void zerosFirst(
+      MemorySegment wIn, long wOffset, int vectors, MemorySegment outIn, long outOffset) {
     long bytes = (long) vectors * VectorCells.BYTES;
-    MemorySegment scratch = NativeViews.base(scratchIn);
-    long wAt = NativeViews.at(scratchIn, wOffset, bytes);
-    long outAt = NativeViews.at(scratchIn, outOffset, bytes);
+    MemorySegment w = NativeViews.base(wIn);
+    MemorySegment out = NativeViews.base(outIn);
+    long wAt = NativeViews.at(wIn, wOffset, bytes);
+    long outAt = NativeViews.at(outIn, outOffset, bytes);
     for (int i = 0, count = Math.min(vectors, VectorCells.MOST); i < count; i++) {
       long at = (long) i * VectorCells.BYTES;
-      IntVector w = magnitude(scratch, wAt + at);
-      IntVector score = load(scratch, outAt + at).reinterpretAsInts().lanewise(MAX, 1);
-      score.blend(0, w.compare(EQ, 0)).intoMemorySegment(scratch, outAt + at, VectorCells.LE);
+      IntVector bits = magnitude(w, wAt + at);
+      IntVector score = load(out, outAt + at).reinterpretAsInts().lanewise(MAX, 1);
+      score.blend(0, bits.compare(EQ, 0)).intoMemorySegment(out, outAt + at, VectorCells.LE);
     }
   }
 
   /**
    * Adds |w| to sums in F64.
    *
-   * @param columns a multiple of the lanes of F32
+   * @param first column of the first weight in the strip that the sums begin with
+   * @param columns weights to add; this and {@code first} are multiples of the lanes of F32
    * @param mask selects the sums of vector i, those of vector {@code i & mask}: -1 for one sum for
    *     each column, or one less than a power of two
-   * @param sumsOffset where the sums begin
    */
   static void addMagnitudes(
       MemorySegment wIn,
       long wOffset,
+      int first,
       int columns,
       MemorySegment sumsIn,
       long sumsOffset,
       int mask) {
     int vectors = Math.min(columns / WIDE_LANES, VectorCells.MOST);
-    int written = mask < 0 ? vectors : mask + 1;
+    int skipped = first / WIDE_LANES;
+    int written = mask < 0 ? skipped + vectors : mask + 1;
     MemorySegment w = NativeViews.base(wIn);
     MemorySegment sums = NativeViews.base(sumsIn);
     long wAt = NativeViews.at(wIn, wOffset, (long) columns * Float.BYTES);
     long sumsAt = NativeViews.at(sumsIn, sumsOffset, (long) written * WIDE_LANES * Double.BYTES);
     for (int i = 0; i < vectors; i++) {
-      long at = sumsAt + (long) (i & mask) * WIDE_LANES * Double.BYTES;
+      long at = sumsAt + (long) (skipped + i & mask) * WIDE_LANES * Double.BYTES;
       widened(w, wAt + (long) i * WIDE_LANES * Float.BYTES)
           .abs()
           .add(DoubleVector.fromMemorySegment(D, sums, at, VectorCells.LE))

@@ -162,7 +162,6 @@ final class VectorPruneKernels implements PruneKernels {
   private static long writeScores(
       Operands o, long row, int column, int columns, MemorySegment scratch) {
     int n = o.n;
-    int vectors = Math.ceilDiv(columns, LANES);
     if (o.halfProducts) {
       clearBehind(scratch, scores(n), columns);
       boolean finite =
@@ -172,41 +171,84 @@ final class VectorPruneKernels implements PruneKernels {
     if (o.method == Method.RIA && column == 0) {
       sumRow(o, row, scratch);
     }
+    int vectors = columns / LANES;
+    int whole = vectors * LANES;
+    boolean copiesW = o.wType != DType.F32;
     clearBehind(scratch, 0, columns);
-    load(o.w, row * o.wStride, o.wType, column, 0, columns, scratch, 0);
+    load(o.w, row * o.wStride, o.wType, column, copiesW ? 0 : whole, columns, scratch, 0);
+    MemorySegment w = copiesW ? scratch : o.w;
+    long wAt = copiesW ? 0 : row * o.wStride + (long) column * Float.BYTES;
+    // Zeros, where the method has no gradients.
+    MemorySegment g = scratch;
+    long gAt = gRow(n);
+    long gTail = gRow(n);
     if (o.method.usesGradients()) {
+      boolean copiesG = o.gType != DType.F32;
       clearBehind(scratch, gStrip(n), columns);
-      load(o.g, row * o.gStride, o.gType, column, 0, columns, scratch, gStrip(n));
+      int first = copiesG ? 0 : whole;
+      load(o.g, row * o.gStride, o.gType, column, first, columns, scratch, gStrip(n));
+      g = copiesG ? scratch : o.g;
+      gAt = copiesG ? gStrip(n) : row * o.gStride + (long) column * Float.BYTES;
+      gTail = gStrip(n) + (long) whole * Float.BYTES;
     }
-    long c = cRow(n) + (long) column * Float.BYTES;
-    long result =
-        switch (o.method) {
-          case MAGNITUDE, WANDA, GRADIENT, GBLM -> {
-            long g = o.method.usesGradients() ? gStrip(n) : gRow(n);
-            yield VectorScores.write(
-                scratch, 0, scratch, g, scratch, c, vectors, scratch, scores(n));
-          }
-          case RIA ->
-              VectorFormulas.ria(
-                  scratch,
-                  0,
-                  c,
-                  o.columnSums,
-                  (long) column * Float.BYTES,
-                  scratch.get(JAVA_FLOAT_UNALIGNED, rowSum(n)),
-                  vectors,
-                  scores(n));
-          case PRUNER_ZERO ->
-              VectorFormulas.prunerZero(
-                  scratch, 0, gStrip(n), o.leastGradient, o.gradientRange, vectors, scores(n));
-          case WANDA_PLUS_PLUS ->
-              VectorFormulas.wandaPlusPlus(
-                  scratch, 0, gStrip(n), c, o.gradientScale, vectors, scores(n));
-        };
-    if (o.zerosFirst) {
-      VectorFormulas.zerosFirst(scratch, 0, vectors, scores(n));
+    long result = writeScores(o, w, wAt, g, gAt, column, vectors, scratch, scores(n));
+    if (whole < columns) {
+      long tail = (long) whole * Float.BYTES;
+      long out = scores(n) + tail;
+      result |= writeScores(o, scratch, tail, scratch, gTail, column + whole, 1, scratch, out);
     }
     return result;
+  }
+
+  /** Writes the scores of whole vectors. */
+  private static long writeScores(
+      Operands o,
+      MemorySegment w,
+      long wAt,
+      MemorySegment g,
+      long gAt,
+      int column,
+      int vectors,
+      MemorySegment scratch,
+      long out) {
+    long at = (long) column * Float.BYTES;
+    long c = cRow(o.n) + at;
+    long result =
+        switch (o.method) {
+          case MAGNITUDE, WANDA, GRADIENT, GBLM ->
+              VectorScores.write(w, wAt, g, gAt, scratch, c, vectors, scratch, out);
+          case RIA -> {
+            float rowSum = scratch.get(JAVA_FLOAT_UNALIGNED, rowSum(o.n));
+            yield VectorFormulas.ria(
+                w, wAt, scratch, c, o.columnSums, at, rowSum, vectors, scratch, out);
+          }
+          case PRUNER_ZERO ->
+              VectorFormulas.prunerZero(
+                  w, wAt, g, gAt, o.leastGradient, o.gradientRange, vectors, scratch, out);
+          case WANDA_PLUS_PLUS ->
+              VectorFormulas.wandaPlusPlus(
+                  w, wAt, g, gAt, scratch, c, o.gradientScale, vectors, scratch, out);
+        };
+    if (o.zerosFirst) {
+      VectorFormulas.zerosFirst(w, wAt, vectors, scratch, out);
+    }
+    return result;
+  }
+
+  /** Adds |W| of a strip of a row to sums, as {@link VectorFormulas#addMagnitudes} does. */
+  private static void addMagnitudes(
+      Operands o, long row, int column, int columns, MemorySegment scratch, long sums, int mask) {
+    int whole = columns / LANES * LANES;
+    boolean copies = o.wType != DType.F32;
+    long at = row * o.wStride + (long) column * Float.BYTES;
+    clearBehind(scratch, 0, columns);
+    load(o.w, row * o.wStride, o.wType, column, copies ? 0 : whole, columns, scratch, 0);
+    VectorFormulas.addMagnitudes(
+        copies ? scratch : o.w, copies ? 0 : at, 0, whole, scratch, sums, mask);
+    if (whole < columns) {
+      VectorFormulas.addMagnitudes(
+          scratch, (long) whole * Float.BYTES, whole, LANES, scratch, sums, mask);
+    }
   }
 
   /** Sums |W| over a row, as {@link ScalarPruneKernels} does. */
@@ -216,10 +258,7 @@ final class VectorPruneKernels implements PruneKernels {
     int mask = VectorFormulas.maskOf(ScalarPruneKernels.PARTIAL_SUMS);
     for (int column = 0; column < n; column += STRIP) {
       int columns = Math.min(STRIP, n - column);
-      clearBehind(scratch, 0, columns);
-      load(o.w, row * o.wStride, o.wType, column, 0, columns, scratch, 0);
-      int whole = Math.ceilDiv(columns, LANES) * LANES;
-      VectorFormulas.addMagnitudes(scratch, 0, whole, scratch, sums(n), mask);
+      addMagnitudes(o, row, column, columns, scratch, sums(n), mask);
     }
     double sum = 0;
     for (int i = 0; i < ScalarPruneKernels.PARTIAL_SUMS; i++) {
@@ -651,10 +690,8 @@ final class VectorPruneKernels implements PruneKernels {
       int whole = Math.ceilDiv(columns, LANES) * LANES;
       // Two spare lists hold as many F64.
       VectorCells.fill(scratch, spare(n), 0, 2 * whole);
-      clearBehind(scratch, 0, columns);
       for (long row = 0; row < o.rows; row++) {
-        load(o.w, row * o.wStride, o.wType, column, 0, columns, scratch, 0);
-        VectorFormulas.addMagnitudes(scratch, 0, whole, scratch, spare(n), -1);
+        addMagnitudes(o, row, column, columns, scratch, spare(n), -1);
       }
       for (int j = 0; j < columns; j++) {
         double sum = scratch.get(JAVA_DOUBLE_UNALIGNED, spare(n) + (long) j * Double.BYTES);

@@ -40,6 +40,9 @@ final class VectorStatisticKernels implements StatisticKernels {
   /** Elements worked on at a time: with their sums they fit the first-level cache. */
   private static final int PIECE = 1024;
 
+  /** Rows whose squares are summed in one pass; eight were no faster. */
+  private static final int ROWS = 4;
+
   private VectorStatisticKernels() {}
 
   @Override
@@ -53,169 +56,251 @@ final class VectorStatisticKernels implements StatisticKernels {
       double[] sums,
       int at) {
     if (type == DType.F32) {
-      for (long row = 0; row < rows; row++) {
-        addSquares(x, offset + row * rowBytes, columns, sums, at);
-      }
+      addSquares(x, offset, rowBytes, rows, columns, sums, at);
       return;
     }
+    long pieceBytes = (long) PIECE * Float.BYTES;
     try (Arena arena = Arena.ofConfined()) {
-      MemorySegment piece = arena.allocate(PIECE * Float.BYTES, Tensor.ALIGNMENT);
-      for (int j = 0; j < columns; j += PIECE) {
-        int n = Math.min(PIECE, columns - j);
-        for (long row = 0; row < rows; row++) {
-          long from = offset + row * rowBytes + (long) j * type.bytes();
-          Conversions.toFloat(Tier.VECTOR, x, from, type, piece, 0, n);
-          addSquares(piece, 0, n, sums, at + j);
+      MemorySegment pieces = arena.allocate(ROWS * pieceBytes, Tensor.ALIGNMENT);
+      for (long row = 0; row < rows; row += ROWS) {
+        int height = (int) Math.min(ROWS, rows - row);
+        for (int j = 0; j < columns; j += PIECE) {
+          int n = Math.min(PIECE, columns - j);
+          for (int i = 0; i < height; i++) {
+            long from = offset + (row + i) * rowBytes + (long) j * type.bytes();
+            Conversions.toFloat(Tier.VECTOR, x, from, type, pieces, i * pieceBytes, n);
+          }
+          addSquares(pieces, 0, pieceBytes, height, n, sums, at + j);
         }
       }
     }
   }
 
+  /** Rows of F32. */
+  private static void addSquares(
+      MemorySegment x, long offset, long rowBytes, long rows, int n, double[] sums, int at) {
+    long row = 0;
+    for (; row <= rows - ROWS; row += ROWS) {
+      addSquaresOfRows(x, offset + row * rowBytes, rowBytes, n, sums, at);
+    }
+    for (; row < rows; row++) {
+      addSquaresOfRow(x, offset + row * rowBytes, n, sums, at);
+    }
+  }
+
+  /** {@link #ROWS} rows of F32, so that a sum is loaded and stored once for all of them. */
+  private static void addSquaresOfRows(
+      MemorySegment xIn, long offset, long rowBytes, int n, double[] sums, int at) {
+    MemorySegment x = NativeViews.base(xIn);
+    long row0 = NativeViews.at(xIn, offset, bytes(ROWS, n, rowBytes));
+    long row1 = row0 + rowBytes;
+    long row2 = row1 + rowBytes;
+    long row3 = row2 + rowBytes;
+    int vectors = Math.min(n / DOUBLES, VectorCells.MOST);
+    for (int i = 0; i < vectors; i++) {
+      int j = at + i * DOUBLES;
+      long step = (long) i * DOUBLES * Float.BYTES;
+      DoubleVector sum = DoubleVector.fromArray(D, sums, j);
+      DoubleVector value = widened(x, row0 + step);
+      sum = value.fma(value, sum);
+      value = widened(x, row1 + step);
+      sum = value.fma(value, sum);
+      value = widened(x, row2 + step);
+      sum = value.fma(value, sum);
+      value = widened(x, row3 + step);
+      value.fma(value, sum).intoArray(sums, j);
+    }
+    for (int j = vectors * DOUBLES; j < n; j++) {
+      for (int row = 0; row < ROWS; row++) {
+        double value = x.get(JAVA_FLOAT_UNALIGNED, row0 + row * rowBytes + (long) j * Float.BYTES);
+        sums[at + j] += value * value;
+      }
+    }
+  }
+
+  /** Small enough to be inlined always: a vector never leaves compiled code. */
+  private static DoubleVector widened(MemorySegment x, long at) {
+    return (DoubleVector)
+        FloatVector.fromMemorySegment(HALF, x, at, LE).convertShape(VectorOperators.F2D, D, 0);
+  }
+
   /** One row of F32. */
-  private static void addSquares(MemorySegment xIn, long offset, int n, double[] sums, int at) {
+  private static void addSquaresOfRow(
+      MemorySegment xIn, long offset, int n, double[] sums, int at) {
     MemorySegment x = NativeViews.base(xIn);
     long from = NativeViews.at(xIn, offset, (long) n * Float.BYTES);
-    int bound = D.loopBound(n);
-    for (int j = 0; j < bound; j += DOUBLES) {
-      DoubleVector value =
-          (DoubleVector)
-              FloatVector.fromMemorySegment(HALF, x, from + (long) j * Float.BYTES, LE)
-                  .convertShape(VectorOperators.F2D, D, 0);
-      value.fma(value, DoubleVector.fromArray(D, sums, at + j)).intoArray(sums, at + j);
+    int vectors = Math.min(n / DOUBLES, VectorCells.MOST);
+    for (int i = 0; i < vectors; i++) {
+      int j = at + i * DOUBLES;
+      DoubleVector value = widened(x, from + (long) i * DOUBLES * Float.BYTES);
+      value.fma(value, DoubleVector.fromArray(D, sums, j)).intoArray(sums, j);
     }
-    for (int j = bound; j < n; j++) {
+    for (int j = vectors * DOUBLES; j < n; j++) {
       double value = x.get(JAVA_FLOAT_UNALIGNED, from + (long) j * Float.BYTES);
       sums[at + j] += value * value;
     }
   }
 
   @Override
-  public int addMagnitudes(
+  public long addMagnitudes(
       MemorySegment g,
       long gOffset,
+      long gRowBytes,
       DType type,
       float scale,
+      int rows,
       int n,
       @Nullable MemorySegment l1,
       @Nullable MemorySegment l2,
-      long sumOffset) {
-    if (type == DType.F32) {
-      return addPieces(g, gOffset, scale, n, l1, l2, sumOffset);
-    }
-    try (Arena arena = Arena.ofConfined()) {
-      MemorySegment piece = arena.allocate(PIECE * Float.BYTES, Tensor.ALIGNMENT);
-      for (int i = 0; i < n; i += PIECE) {
-        int length = Math.min(PIECE, n - i);
-        long from = gOffset + (long) i * type.bytes();
-        Conversions.toFloat(Tier.VECTOR, g, from, type, piece, 0, length);
-        long at = sumOffset + (long) i * Float.BYTES;
-        int bad = addPieces(piece, 0, scale, length, l1, l2, at);
-        if (bad != ALL_FINITE) {
-          return i + bad;
+      long sumOffset,
+      long sumRowBytes) {
+    boolean finite = true;
+    if (type != DType.F32) {
+      try (Arena arena = Arena.ofConfined()) {
+        MemorySegment piece = arena.allocate(PIECE * Float.BYTES, Tensor.ALIGNMENT);
+        for (int i = 0; i < rows; i++) {
+          for (int j = 0; j < n; j += PIECE) {
+            int length = Math.min(PIECE, n - j);
+            long from = gOffset + i * gRowBytes + (long) j * type.bytes();
+            long at = sumOffset + i * sumRowBytes + (long) j * Float.BYTES;
+            Conversions.toFloat(Tier.VECTOR, g, from, type, piece, 0, length);
+            finite &= l1 == null || addMagnitudes(piece, 0, 0, scale, 1, length, l1, at, 0);
+            finite &= l2 == null || addSquares(piece, 0, 0, scale, 1, length, l2, at, 0);
+          }
+        }
+      }
+    } else if (l1 == null || l2 == null) {
+      finite =
+          (l1 == null
+                  || addMagnitudes(
+                      g, gOffset, gRowBytes, scale, rows, n, l1, sumOffset, sumRowBytes))
+              && (l2 == null
+                  || addSquares(g, gOffset, gRowBytes, scale, rows, n, l2, sumOffset, sumRowBytes));
+    } else {
+      // Both sums of a piece are taken before the next piece is read from memory.
+      int band = Math.max(1, PIECE / Math.max(1, n));
+      for (int i = 0; i < rows; i += band) {
+        int height = Math.min(band, rows - i);
+        for (int j = 0; j < n; j += PIECE) {
+          int length = Math.min(PIECE, n - j);
+          long from = gOffset + i * gRowBytes + (long) j * Float.BYTES;
+          long at = sumOffset + i * sumRowBytes + (long) j * Float.BYTES;
+          finite &= addMagnitudes(g, from, gRowBytes, scale, height, length, l1, at, sumRowBytes);
+          finite &= addSquares(g, from, gRowBytes, scale, height, length, l2, at, sumRowBytes);
         }
       }
     }
-    return ALL_FINITE;
+    return finite ? ALL_FINITE : firstInfinite(rows, n, l1, l2, sumOffset, sumRowBytes);
   }
 
-  /** F32; both sums of a piece are taken before the next is read from memory. */
-  private static int addPieces(
-      MemorySegment g,
-      long gOffset,
-      float scale,
+  private static long firstInfinite(
+      int rows,
       int n,
       @Nullable MemorySegment l1,
       @Nullable MemorySegment l2,
-      long sumOffset) {
-    int step = l1 == null || l2 == null ? n : PIECE;
-    for (int i = 0; i < n; i += step) {
-      int length = Math.min(step, n - i);
-      long from = gOffset + (long) i * Float.BYTES;
-      long at = sumOffset + (long) i * Float.BYTES;
-      int largest = 0;
-      if (l1 != null) {
-        largest = addMagnitudes(g, from, scale, length, l1, at);
-      }
-      if (l2 != null) {
-        largest = Math.max(largest, addSquares(g, from, scale, length, l2, at));
-      }
-      if (largest >= INFINITY_BITS) {
-        return i + firstInfinite(length, l1, l2, at);
-      }
-    }
-    return ALL_FINITE;
-  }
-
-  private static int firstInfinite(
-      int n, @Nullable MemorySegment l1, @Nullable MemorySegment l2, long offset) {
-    for (int i = 0; i < n; i++) {
-      long at = offset + (long) i * Float.BYTES;
-      if ((l1 != null && !Float.isFinite(l1.get(JAVA_FLOAT_UNALIGNED, at)))
-          || (l2 != null && !Float.isFinite(l2.get(JAVA_FLOAT_UNALIGNED, at)))) {
-        return i;
+      long sumOffset,
+      long sumRowBytes) {
+    for (int i = 0; i < rows; i++) {
+      for (int j = 0; j < n; j++) {
+        long at = sumOffset + i * sumRowBytes + (long) j * Float.BYTES;
+        if ((l1 != null && !Float.isFinite(l1.get(JAVA_FLOAT_UNALIGNED, at)))
+            || (l2 != null && !Float.isFinite(l2.get(JAVA_FLOAT_UNALIGNED, at)))) {
+          return (long) i * n + j;
+        }
       }
     }
     throw new IllegalStateException("expected a sum that is not finite, found none");
   }
 
   /**
-   * Returns the largest bits of a sum; sums are not negative, so their bits order like integers.
+   * Returns whether all sums are finite. They are not negative, and a NaN has no sign here, so that
+   * their bits order like integers and the largest tells.
    */
-  private static int addMagnitudes(
-      MemorySegment gIn, long gOffset, float scale, int n, MemorySegment sumsIn, long sumOffset) {
+  private static boolean addMagnitudes(
+      MemorySegment gIn,
+      long gOffset,
+      long gRowBytes,
+      float scale,
+      int rows,
+      int n,
+      MemorySegment sumsIn,
+      long sumOffset,
+      long sumRowBytes) {
     MemorySegment g = NativeViews.base(gIn);
     MemorySegment sums = NativeViews.base(sumsIn);
-    long from = NativeViews.at(gIn, gOffset, (long) n * Float.BYTES);
-    long at = NativeViews.at(sumsIn, sumOffset, (long) n * Float.BYTES);
-    IntVector largest = IntVector.zero(VectorCells.I);
-    int bound = F.loopBound(n);
-    for (int i = 0; i < bound; i += LANES) {
-      long step = (long) i * Float.BYTES;
-      FloatVector sum =
-          magnitude(FloatVector.fromMemorySegment(F, g, from + step, LE).mul(scale))
-              .add(FloatVector.fromMemorySegment(F, sums, at + step, LE));
-      largest = largest.max(sum.reinterpretAsInts());
-      sum.intoMemorySegment(sums, at + step, LE);
+    long gAt = NativeViews.at(gIn, gOffset, bytes(rows, n, gRowBytes));
+    long sumAt = NativeViews.at(sumsIn, sumOffset, bytes(rows, n, sumRowBytes));
+    int vectors = Math.min(n / LANES, VectorCells.MOST);
+    boolean finite = true;
+    for (int row = 0; row < rows; row++) {
+      long from = gAt + row * gRowBytes;
+      long at = sumAt + row * sumRowBytes;
+      IntVector largest = IntVector.zero(VectorCells.I);
+      for (int i = 0; i < vectors; i++) {
+        long step = (long) i * VectorCells.BYTES;
+        FloatVector sum =
+            magnitude(FloatVector.fromMemorySegment(F, g, from + step, LE).mul(scale))
+                .add(FloatVector.fromMemorySegment(F, sums, at + step, LE));
+        largest = largest.max(sum.reinterpretAsInts());
+        sum.intoMemorySegment(sums, at + step, LE);
+      }
+      finite &= isFinite(largest);
+      for (int i = vectors * LANES; i < n; i++) {
+        long step = (long) i * Float.BYTES;
+        float scaled = Math.abs(scale * g.get(JAVA_FLOAT_UNALIGNED, from + step));
+        float sum = sums.get(JAVA_FLOAT_UNALIGNED, at + step) + scaled;
+        sums.set(JAVA_FLOAT_UNALIGNED, at + step, sum);
+        finite &= Float.isFinite(sum);
+      }
     }
-    int most = largest(largest);
-    for (int i = bound; i < n; i++) {
-      long step = (long) i * Float.BYTES;
-      float scaled = Math.abs(scale * g.get(JAVA_FLOAT_UNALIGNED, from + step));
-      float sum = sums.get(JAVA_FLOAT_UNALIGNED, at + step) + scaled;
-      sums.set(JAVA_FLOAT_UNALIGNED, at + step, sum);
-      most = Math.max(most, Float.floatToRawIntBits(sum));
-    }
-    return most;
+    return finite;
   }
 
-  /** Returns the largest bits of a sum. */
-  private static int addSquares(
-      MemorySegment gIn, long gOffset, float scale, int n, MemorySegment sumsIn, long sumOffset) {
+  /** Returns whether all sums are finite. */
+  private static boolean addSquares(
+      MemorySegment gIn,
+      long gOffset,
+      long gRowBytes,
+      float scale,
+      int rows,
+      int n,
+      MemorySegment sumsIn,
+      long sumOffset,
+      long sumRowBytes) {
     MemorySegment g = NativeViews.base(gIn);
     MemorySegment sums = NativeViews.base(sumsIn);
-    long from = NativeViews.at(gIn, gOffset, (long) n * Float.BYTES);
-    long at = NativeViews.at(sumsIn, sumOffset, (long) n * Float.BYTES);
-    IntVector largest = IntVector.zero(VectorCells.I);
-    int bound = F.loopBound(n);
-    for (int i = 0; i < bound; i += LANES) {
-      long step = (long) i * Float.BYTES;
-      // Without its sign, so that a NaN orders above all numbers.
-      FloatVector scaled =
-          magnitude(FloatVector.fromMemorySegment(F, g, from + step, LE).mul(scale));
-      FloatVector sum =
-          scaled.mul(scaled).add(FloatVector.fromMemorySegment(F, sums, at + step, LE));
-      largest = largest.max(sum.reinterpretAsInts());
-      sum.intoMemorySegment(sums, at + step, LE);
+    long gAt = NativeViews.at(gIn, gOffset, bytes(rows, n, gRowBytes));
+    long sumAt = NativeViews.at(sumsIn, sumOffset, bytes(rows, n, sumRowBytes));
+    int vectors = Math.min(n / LANES, VectorCells.MOST);
+    boolean finite = true;
+    for (int row = 0; row < rows; row++) {
+      long from = gAt + row * gRowBytes;
+      long at = sumAt + row * sumRowBytes;
+      IntVector largest = IntVector.zero(VectorCells.I);
+      for (int i = 0; i < vectors; i++) {
+        long step = (long) i * VectorCells.BYTES;
+        FloatVector scaled =
+            magnitude(FloatVector.fromMemorySegment(F, g, from + step, LE).mul(scale));
+        FloatVector sum =
+            scaled.mul(scaled).add(FloatVector.fromMemorySegment(F, sums, at + step, LE));
+        largest = largest.max(sum.reinterpretAsInts());
+        sum.intoMemorySegment(sums, at + step, LE);
+      }
+      finite &= isFinite(largest);
+      for (int i = vectors * LANES; i < n; i++) {
+        long step = (long) i * Float.BYTES;
+        float scaled = Math.abs(scale * g.get(JAVA_FLOAT_UNALIGNED, from + step));
+        float sum = sums.get(JAVA_FLOAT_UNALIGNED, at + step) + scaled * scaled;
+        sums.set(JAVA_FLOAT_UNALIGNED, at + step, sum);
+        finite &= Float.isFinite(sum);
+      }
     }
-    int most = largest(largest);
-    for (int i = bound; i < n; i++) {
-      long step = (long) i * Float.BYTES;
-      float scaled = Math.abs(scale * g.get(JAVA_FLOAT_UNALIGNED, from + step));
-      float sum = sums.get(JAVA_FLOAT_UNALIGNED, at + step) + scaled * scaled;
-      sums.set(JAVA_FLOAT_UNALIGNED, at + step, sum);
-      most = Math.max(most, Float.floatToRawIntBits(sum));
-    }
-    return most;
+    return finite;
+  }
+
+  /** Bytes from the first element of a matrix of F32 to its last. */
+  private static long bytes(int rows, int n, long rowBytes) {
+    return rows == 0 ? 0 : (rows - 1) * rowBytes + (long) n * Float.BYTES;
   }
 
   // Not abs(), whose mask C2 reads from memory in every turn.
@@ -223,7 +308,7 @@ final class VectorStatisticKernels implements StatisticKernels {
     return value.reinterpretAsInts().and(Integer.MAX_VALUE).reinterpretAsFloats();
   }
 
-  private static int largest(IntVector largest) {
-    return largest.compare(VectorOperators.GE, INFINITY_BITS).anyTrue() ? INFINITY_BITS : 0;
+  private static boolean isFinite(IntVector largest) {
+    return !largest.compare(VectorOperators.GE, INFINITY_BITS).anyTrue();
   }
 }

@@ -76,6 +76,18 @@ class PruneReplayTest {
     Replay replay = replay(GOLDEN, tier);
     assertEquals(List.of(), failures(replay));
     assertEquals(List.of(), replay.unclaimed());
+    // Perplexities that are demanded of the refit, to those recorded of SparseGPT.
+    Map<String, Double> limits =
+        Map.of("u0.5", 4.10 / 4.4147, "u0.7", 6.95 / 8.9519, "2of4", 4.72 / 5.2071);
+    limits.forEach((pattern, limit) -> {
+      double[] ratios =
+          replay.results().stream()
+              .filter(result -> result.name().startsWith("gblm.l1." + pattern + " with refit"))
+              .mapToDouble(CaseResult::worst)
+              .toArray();
+      assertEquals(1, ratios.length, pattern);
+      assertTrue(ratios[0] <= limit, pattern + ": " + ratios[0]);
+    });
     Set<String> files = filesWithResults(replay);
     replay.skipped().keySet().forEach(what -> files.add(what.split(":", 2)[0]));
     try (Stream<Path> cases = Files.list(GOLDEN)) {
@@ -98,27 +110,26 @@ class PruneReplayTest {
       Replay replay = replay(directory, tier);
       assertEquals(List.of(), failures(replay), "seed " + seed);
       assertEquals(List.of(), replay.unclaimed());
-      // Per layer: 30 masks and a statistic.
+      // Per layer: 30 masks, a statistic, zeros and weights of SparseGPT by two patterns.
       for (String file :
           List.of(
               SyntheticCases.LAYERS_F32, SyntheticCases.LAYERS_F16, SyntheticCases.LAYERS_BF16)) {
-        assertEquals(62, count(replay, file), file);
+        assertEquals(70, count(replay, file), file);
       }
       assertEquals(12, count(replay, SyntheticCases.SCORES));
       assertEquals(1, count(replay, SyntheticCases.OUTLIERS));
       assertEquals(8, count(replay, SyntheticCases.SUMS));
       assertEquals(6, count(replay, SyntheticCases.TIES));
       // Logits, dense perplexity; per run zeros, sparsity, perplexity; statistics for two of them.
-      assertEquals(2 + 4 * 3 + 2, count(replay, SyntheticCases.MODEL_EXPECTED));
+      assertEquals(2 + 6 * 3 + 2, count(replay, SyntheticCases.MODEL_EXPECTED));
       assertTrue(
           replay
               .skipped()
               .keySet()
               .containsAll(
                   List.of(
-                      SyntheticCases.LAYERS_F32 + ": *.sparsegpt.*",
                       SyntheticCases.SCORES + ": *.score.madeup",
-                      SyntheticCases.MODEL_EXPECTED + ": sparsegpt.u0.5")),
+                      SyntheticCases.MODEL_EXPECTED + ": madeup.u0.5")),
           replay.skipped().toString());
     }
   }

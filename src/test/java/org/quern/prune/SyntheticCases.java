@@ -18,6 +18,7 @@ import org.quern.io.SafetensorsWriter;
 import org.quern.prune.lm.DecoderShape;
 import org.quern.prune.lm.ReferenceDecoder;
 import org.quern.prune.lm.ReferenceFiles;
+import org.quern.prune.reconstruct.ReferenceLayer;
 import org.quern.tensor.DType;
 import org.quern.tensor.Tensor;
 
@@ -106,7 +107,28 @@ final class SyntheticCases {
         }
       }
     }
-    tensors.put(layer + ".sparsegpt.u0.45", weights);
+    double[][][] samples = new double[SAMPLES][TOKENS][n];
+    for (int s = 0; s < SAMPLES; s++) {
+      for (int t = 0; t < TOKENS; t++) {
+        for (int j = 0; j < n; j++) {
+          samples[s][t][j] = inputs.getDouble(s, t, j);
+        }
+      }
+    }
+    double[][] dense = new double[m][];
+    Arrays.setAll(dense, i -> weights.row(i).toDoubleArray());
+    for (String pattern : List.of("u0.45", "2of4")) {
+      double[][] swept =
+          new ReferenceLayer(dense, samples)
+              .sparseGpt(GoldenRun.parse("wanda." + pattern).pattern());
+      Tensor stored = Tensor.allocate(arena, type, m, n);
+      for (int i = 0; i < m; i++) {
+        for (int j = 0; j < n; j++) {
+          stored.setDouble(swept[i][j], i, j);
+        }
+      }
+      tensors.put(layer + ".sparsegpt." + pattern, stored);
+    }
   }
 
   private static double meanSquare(Tensor inputs, int samples, int column) {
@@ -433,12 +455,19 @@ final class SyntheticCases {
       tensors.put(linear + ".grad_l1", gradients);
     }
     JsonObject runs = new JsonObject();
-    for (String run : List.of("magnitude.u0.4", "wanda.1of4", "gblm.l1.u0.6", "gradient.l1.3of8")) {
+    for (String run :
+        List.of(
+            "magnitude.u0.4",
+            "wanda.1of4",
+            "gblm.l1.u0.6",
+            "gradient.l1.3of8",
+            "sparsegpt.u0.3",
+            "sparsegpt.2of4")) {
       runs.add(run, prune(run, dense, calibration, test, tensors));
     }
-    JsonObject sparseGpt = new JsonObject();
-    sparseGpt.addProperty("ppl", 1.5);
-    runs.add("sparsegpt.u0.5", sparseGpt);
+    JsonObject unknown = new JsonObject();
+    unknown.addProperty("ppl", 1.5);
+    runs.add("madeup.u0.5", unknown);
     JsonObject denseFigures = new JsonObject();
     denseFigures.addProperty("ppl", dense.perplexity(test));
     JsonArray linears = new JsonArray();
@@ -449,6 +478,14 @@ final class SyntheticCases {
     figures.add("runs", runs);
     SafetensorsWriter.write(directory.resolve(MODEL_EXPECTED), tensors, Map.of());
     Json.write(directory.resolve(MODEL_FIGURES), figures);
+  }
+
+  private static boolean[] zeros(double[] row) {
+    boolean[] zeros = new boolean[row.length];
+    for (int j = 0; j < row.length; j++) {
+      zeros[j] = row[j] == 0;
+    }
+    return zeros;
   }
 
   /** Prunes the weights of the model, records what came of it, and puts them back. */
@@ -489,7 +526,18 @@ final class SyntheticCases {
         }
         Tensor gradients = out.get(linear + ".grad_l1");
         Tensor tensor = ReferenceFiles.tensor(arena, matrix);
-        boolean[][] mask = select(method, pattern, scores(method, tensor, gradients, means));
+        boolean[][] mask;
+        if (method.equals("sparsegpt")) {
+          double[][][] ofLayer =
+              inputs.stream().map(each -> each.get(linear)).toArray(double[][][]::new);
+          double[][] swept =
+              new ReferenceLayer(matrix, ofLayer)
+                  .sparseGpt(GoldenRun.parse("wanda." + pattern).pattern());
+          System.arraycopy(swept, 0, matrix, 0, swept.length);
+          mask = Arrays.stream(matrix).map(SyntheticCases::zeros).toArray(boolean[][]::new);
+        } else {
+          mask = select(method, pattern, scores(method, tensor, gradients, means));
+        }
         for (int i = 0; i < mask.length; i++) {
           for (int j = 0; j < mask[i].length; j++) {
             matrix[i][j] = mask[i][j] ? 0 : matrix[i][j];

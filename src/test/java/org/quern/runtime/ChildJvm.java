@@ -28,17 +28,23 @@ public final class ChildJvm {
   /**
    * Runs the main method of a class on the class path of the classes under test.
    *
+   * @param libraries a class of each library that it needs
    * @return its lines {@code key=value}, and its error stream as {@code stderr}
    */
-  public static Map<String, String> run(Class<?> program, List<String> flags) throws Exception {
+  public static Map<String, String> run(Class<?> program, List<String> flags, Class<?>... libraries)
+      throws Exception {
     List<String> command = new ArrayList<>();
     command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
     command.addAll(flags);
     command.add("-cp");
-    command.add(
-        location(Capabilities.class)
-            + File.pathSeparator
-            + Path.of("target", "test-classes").toAbsolutePath());
+    StringBuilder path = new StringBuilder();
+    path.append(location(Capabilities.class))
+        .append(File.pathSeparator)
+        .append(Path.of("target", "test-classes").toAbsolutePath());
+    for (Class<?> library : libraries) {
+      path.append(File.pathSeparator).append(location(library));
+    }
+    command.add(path.toString());
     command.add(program.getName());
     Process process = new ProcessBuilder(command).start();
     process.getOutputStream().close();

@@ -85,6 +85,8 @@ record Bar(String name, double median, double min, double limit, Sense sense) {
         default -> {
           bars.addAll(KroneckerBars.of(key, measured));
           bars.addAll(GauntBars.of(key, measured));
+          bars.addAll(ReconstructionBars.of(key, measured));
+          bars.addAll(StatisticsBars.of(key, measured));
         }
       }
     });

@@ -17,7 +17,10 @@ enum Selection {
           new Step("PlainPruneBenchmark", pattern("2:4"), 1),
           new Step("ConversionBenchmark", Map.of("type", List.of("BF16")), 1),
           new Step("Gemm", Map.of("size", List.of("64")), 1),
+          new Step("StatisticsBenchmark", Map.of("columns", List.of("4096")), 1),
+          new Step("GradientProduct", Map.of("tokens", List.of("96"), "size", List.of("1024")), 1),
           new Step("Kronecker", KRONECKER, 1),
+          new Step("SparseGpt", SPARSEGPT, 1),
           new Step("Gaunt", Map.of("degrees", List.of("2-2-4"), "edges", List.of("1000")), 1));
     }
   },
@@ -81,7 +84,9 @@ enum Selection {
       }
       steps.add(new Step("PruneAllocation", Map.of(), 1));
       steps.add(new Step("PlainPrune|Conversion", Map.of(), 1));
+      steps.add(new Step("StatisticsBenchmark|GradientProduct", Map.of(), 1));
       steps.add(new Step("Kronecker", Map.of(), 1));
+      steps.add(new Step("SparseGpt", Map.of(), 1));
       steps.addAll(gaunt());
       if (processors > 1) {
         steps.add(new Step("FmaPeakBenchmark|BandwidthBenchmark", Map.of(), processors));
@@ -99,7 +104,7 @@ enum Selection {
       return steps;
     }
   },
-  /** The Kronecker and the Gaunt family beside the same operations in PyTorch. */
+  /** The Kronecker and the Gaunt family and SparseGPT beside the same operations in PyTorch. */
   PEERS(1, false) {
     @Override
     List<Step> steps(int processors) {
@@ -110,6 +115,7 @@ enum Selection {
         steps.add(new Step("Kronecker" + what + "|Torch" + what, Map.of(), 1));
       }
       steps.add(new Step("KroneckerLowRank", Map.of(), 1));
+      steps.add(new Step("SparseGpt|TorchSparseGpt", Map.of(), 1));
       steps.addAll(gauntPeers());
       return steps;
     }
@@ -127,11 +133,16 @@ enum Selection {
     List<Step> steps(int processors) {
       return List.of(
           new Step("TorchRefresh|TorchPrecondition|TorchStep", KRONECKER, 1),
+          new Step("TorchSparseGpt", SPARSEGPT, 1),
           new Step("TorchGaunt", Map.of("degrees", List.of("4-4-8")), 1));
     }
   };
 
   private static final List<String> PATTERNS = List.of("0.5", "2:4", "4:8");
+
+  /** The least layer of the reconstruction and its peer. */
+  private static final Map<String, List<String>> SPARSEGPT =
+      Map.of("columns", List.of("1024"), "pattern", List.of("2:4"));
 
   /** The least of the Kronecker family and its peers. */
   private static final Map<String, List<String>> KRONECKER =

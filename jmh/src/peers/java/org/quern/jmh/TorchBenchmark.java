@@ -15,6 +15,8 @@ import org.openjdk.jmh.annotations.Warmup;
 @Fork(
     value = 1,
     jvmArgsAppend = {
+      // For the layers that Quern prepares.
+      "--add-modules=jdk.incubator.vector",
       "--enable-native-access=ALL-UNNAMED",
       "-Dai.djl.offline=true",
       "-Dai.djl.pytorch.num_threads=1",

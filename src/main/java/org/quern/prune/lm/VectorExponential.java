@@ -19,11 +19,11 @@ final class VectorExponential {
   /** 1.5 * 2^23: a float of this size has no fraction, its last bits are an integer. */
   private static final float SHIFT = 0x1.8p23f;
 
-  private static final float LOG2_E = 1.44269504f;
+  private static final float LOG2_E = 1.442695f;
 
   // ln 2 in two parts, the first so short that its product with an exponent is exact.
-  private static final float LN2_HIGH = 0.693359375f;
-  private static final float LN2_LOW = -2.12194440e-4f;
+  private static final float LN2_HIGH = 0x1.63p-1f;
+  private static final float LN2_LOW = -2.1219444e-4f;
 
   private VectorExponential() {}
 
@@ -52,12 +52,12 @@ final class VectorExponential {
   }
 
   private static FloatVector lower(FloatVector r) {
-    FloatVector p = step(r, 1.9875691500e-4f, 1.3981999507e-3f);
-    return horner(horner(p, r, 8.3334519073e-3f), r, 4.1665795894e-2f);
+    FloatVector p = step(r, 1.9875691e-4f, 0.0013981999f);
+    return horner(horner(p, r, 0.008333452f), r, 0.041665796f);
   }
 
   private static FloatVector upper(FloatVector r, FloatVector p) {
-    return horner(horner(p, r, 1.6666665459e-1f), r, 5.0000001201e-1f);
+    return horner(horner(p, r, 0.16666666f), r, 0.5f);
   }
 
   private static FloatVector horner(FloatVector p, FloatVector r, float c) {

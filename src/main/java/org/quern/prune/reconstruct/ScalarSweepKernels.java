@@ -36,8 +36,9 @@ final class ScalarSweepKernels implements SweepKernels {
       MemorySegment a, long aOffset, long lda, int rows, int width, MemorySegment panel) {
     MemorySegment from = NativeViews.exact(a);
     MemorySegment to = NativeViews.exact(panel);
-    for (int j = 0; j < width; j++) {
-      for (int r = 0; r < ROWS; r++) {
+    // Row by row, because rows a power of two apart share one set of the cache.
+    for (int r = 0; r < ROWS; r++) {
+      for (int j = 0; j < width; j++) {
         long at = aOffset + Float.BYTES * (r * lda + j);
         to.setAtIndex(JAVA_FLOAT, (long) j * ROWS + r, r < rows ? from.get(JAVA_FLOAT, at) : 0);
       }

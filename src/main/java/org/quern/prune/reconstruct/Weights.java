@@ -3,10 +3,10 @@ package org.quern.prune.reconstruct;
 import static java.lang.foreign.ValueLayout.JAVA_BYTE;
 import static java.lang.foreign.ValueLayout.JAVA_FLOAT;
 import static java.lang.foreign.ValueLayout.JAVA_INT;
-import static java.lang.foreign.ValueLayout.JAVA_SHORT;
 
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import org.quern.prune.Zeros;
 import org.quern.runtime.NativeViews;
 import org.quern.tensor.Conversions;
 import org.quern.tensor.DType;
@@ -78,17 +78,9 @@ record Weights(String name, Tensor tensor) {
   /** Weights that are zero, of either sign. */
   long zeros() {
     long zeros = 0;
-    int bytes = tensor.type().bytes();
     for (long row = 0; row < rows(); row++) {
-      MemorySegment view =
-          NativeViews.exact(tensor.memory().asSlice(offset(row, 0), (long) bytes * columns()));
-      for (int j = 0; j < columns(); j++) {
-        boolean zero =
-            bytes == Float.BYTES
-                ? view.get(JAVA_FLOAT, (long) bytes * j) == 0
-                : (view.get(JAVA_SHORT, (long) bytes * j) & Short.MAX_VALUE) == 0;
-        zeros += zero ? 1 : 0;
-      }
+      long bytes = (long) tensor.type().bytes() * columns();
+      zeros += Zeros.count(tensor.memory().asSlice(offset(row, 0), bytes), tensor.type());
     }
     return zeros;
   }

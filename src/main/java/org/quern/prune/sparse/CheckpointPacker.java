@@ -157,8 +157,8 @@ public final class CheckpointPacker {
    *     holds either
    * @param output the file to write where the model is a single file, else the directory
    * @throws IllegalArgumentException where no matrix has enough zeros, one of those that have is
-   *     not 2:4 although that was demanded, or the model is packed or quantized already; the message
-   *     names the tensor, and the row and the column
+   *     not 2:4 although that was demanded, or the model is packed or quantized already; the
+   *     message names the tensor, and the row and the column
    * @throws InterruptedIOException where the calling thread is interrupted; it stays marked as
    *     interrupted
    * @throws IOException where a file is not valid or cannot be read or written
@@ -296,12 +296,10 @@ public final class CheckpointPacker {
     return null;
   }
 
-  private static PackReport.PackedLayer plan(
-      Candidate matrix, boolean twoOfFour, Repacking copy) {
+  private static PackReport.PackedLayer plan(Candidate matrix, boolean twoOfFour, Repacking copy) {
     String module = PackedTensor.stem(matrix.entry.name(), PackedTensor.WEIGHT);
     long maskBytes = MaskedRows.maskBytes(matrix.columns);
-    long stored =
-        twoOfFour ? (long) matrix.rows * (matrix.columns / 2) : matrix.nonZeros();
+    long stored = twoOfFour ? (long) matrix.rows * (matrix.columns / 2) : matrix.nonZeros();
     SafetensorsFile shard = matrix.shard;
     long[] shape = {matrix.rows, matrix.columns};
     if (twoOfFour) {

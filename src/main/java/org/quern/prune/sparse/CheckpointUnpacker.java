@@ -72,7 +72,8 @@ public final class CheckpointUnpacker {
       Path config = copy.config();
       if (config != null) {
         copy.replace(
-            SparsityConfig.FILE, SparsityConfig.remove(config.toString(), Files.readAllBytes(config)));
+            SparsityConfig.FILE,
+            SparsityConfig.remove(config.toString(), Files.readAllBytes(config)));
       }
       return copy.run(model, output, overwrite, layers, start);
     } catch (IOException | RuntimeException e) {
@@ -122,9 +123,7 @@ public final class CheckpointUnpacker {
               writer
                   .writer(packed.file)
                   .write(
-                      name,
-                      first * rowBytes,
-                      dense.memory().asSlice(0, (last - first) * rowBytes));
+                      name, first * rowBytes, dense.memory().asSlice(0, (last - first) * rowBytes));
             }
           });
     }

@@ -111,8 +111,8 @@ final class Repacking {
   }
 
   /**
-   * Writes the copy. Whatever fails, and where the calling thread is interrupted, nothing is left at
-   * {@code output} but what stood there before.
+   * Writes the copy. Whatever fails, and where the calling thread is interrupted, nothing is left
+   * at {@code output} but what stood there before.
    */
   PackReport run(
       Path model, Path output, boolean overwrite, List<PackReport.PackedLayer> layers, long start)
@@ -160,13 +160,12 @@ final class Repacking {
     JsonObject document = Json.readObject(index);
     Path directory = source.directory();
     JsonObject weights = new JsonObject();
-    places.forEach(
-        (name, shard) ->
-            weights.addProperty(
-                name,
-                directory == null
-                    ? shard.path().getFileName().toString()
-                    : directory.relativize(shard.path()).toString().replace('\\', '/')));
+    places.forEach((name, shard) ->
+        weights.addProperty(
+            name,
+            directory == null
+                ? shard.path().getFileName().toString()
+                : directory.relativize(shard.path()).toString().replace('\\', '/')));
     document.add("weight_map", weights);
     if (document.get("metadata") instanceof JsonObject metadata && metadata.has("total_size")) {
       long total = 0;

@@ -57,9 +57,7 @@ final class SparsityConfig {
     JsonObject document = parse(source, text);
     if (document.has(ENTRY)) {
       throw new IllegalArgumentException(
-          source
-              + ": expected a model that is not quantized or packed, got one with "
-              + ENTRY);
+          source + ": expected a model that is not quantized or packed, got one with " + ENTRY);
     }
     JsonObject config = new JsonObject();
     config.addProperty("format", twoOfFour ? TwoOfFourMatrix.FORMAT : BitmaskMatrix.FORMAT);

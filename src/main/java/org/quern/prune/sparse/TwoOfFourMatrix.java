@@ -68,8 +68,7 @@ public final class TwoOfFourMatrix extends SparseMatrix {
               values,
               (long) row * (columns / 2) * type.bytes());
       if (bad >= 0) {
-        throw new IllegalArgumentException(
-            "dense: " + tooMany(row, bad));
+        throw new IllegalArgumentException("dense: " + tooMany(row, bad));
       }
     }
     return new TwoOfFourMatrix(type, rows, columns, values, mask);

@@ -17,14 +17,15 @@ import org.quern.tensor.DType;
 import org.quern.tensor.Tensor;
 
 /** A LLaMA-style decoder of random weights on disk: shards, an index, config.json, a tokenizer. */
-final class SampleCheckpoint {
+public final class SampleCheckpoint {
   /** Shared keys, and columns that suit 2:4 and 4:8. */
-  static final DecoderShape SHAPE = new DecoderShape(40, 32, 48, 4, 2, 8, 3, 10_000, 1e-5);
+  public static final DecoderShape SHAPE = new DecoderShape(40, 32, 48, 4, 2, 8, 3, 10_000, 1e-5);
 
   private SampleCheckpoint() {}
 
   /** Writes a directory with a shard for the embedding and head, and one for every block. */
-  static Path write(Path directory, DecoderShape shape, DType type, long seed) throws IOException {
+  public static Path write(Path directory, DecoderShape shape, DType type, long seed)
+      throws IOException {
     Files.createDirectories(directory);
     JsonObject weightMap = new JsonObject();
     Map<String, long[]> outer = new LinkedHashMap<>();
@@ -110,7 +111,8 @@ final class SampleCheckpoint {
   }
 
   /** Writes random token ids, two bytes each. */
-  static Path writeTokens(Path file, int count, int vocabulary, long seed) throws IOException {
+  public static Path writeTokens(Path file, int count, int vocabulary, long seed)
+      throws IOException {
     Philox random = new Philox(seed, 0);
     byte[] bytes = new byte[count * Short.BYTES];
     for (int i = 0; i < count; i++) {

@@ -163,6 +163,36 @@ class DecoderTest {
   }
 
   @Test
+  void weightsInFilesAreThoseInMemory() throws IOException {
+    DecoderShape shape = new DecoderShape(17, 20, 28, 4, 2, 6, 2, 10_000, 1e-5);
+    Random random = new Random(33);
+    ReferenceDecoder reference = ReferenceDecoder.random(shape, false, random);
+    int[][] ids = ReferenceFiles.tokens(5, 9, shape.vocabulary(), random);
+    for (DType type : new DType[] {DType.F32, DType.F16, DType.BF16}) {
+      Path file = directory.resolve(type + ".safetensors");
+      ReferenceFiles.write(file, reference, ReferenceFiles.metadata(shape), type);
+      try (Arena arena = Arena.ofShared();
+          LanguageModel opened = LanguageModel.open(file);
+          Decoder decoder = new Decoder(shape, 2)) {
+        LanguageModel loaded = LanguageModel.load(file, arena);
+        Tensor tokens = ReferenceFiles.tensor(arena, DType.I32, ids);
+        assertEquals(decoder.perplexity(loaded, tokens), decoder.perplexity(opened, tokens));
+        Tensor weights = opened.loadBlock(arena, 1).weights("mlp.down_proj");
+        assertEquals(DType.F32, weights.type());
+        assertArrayEquals(
+            loaded.weights("layers.1.mlp.down_proj").toFloatArray(), weights.toFloatArray());
+        // A block of a model in memory is the model's own, one of a file is a copy.
+        weights.fill(0);
+        loaded.loadBlock(arena, 1).weights("mlp.up_proj").fill(0);
+        assertEquals(0, loaded.weights("layers.1.mlp.up_proj").getDouble(0, 0));
+        assertTrue(opened.loadBlock(arena, 1).weights("mlp.down_proj").getDouble(0, 0) != 0);
+        assertThrows(
+            IllegalArgumentException.class, () -> opened.weights("layers.1.mlp.down_proj"));
+      }
+    }
+  }
+
+  @Test
   void readsTheDimensionsFromConfigJson() throws IOException {
     DecoderShape shape = new DecoderShape(31, 32, 40, 6, 3, 8, 2, 500_000, 1e-6);
     ReferenceDecoder reference = ReferenceDecoder.random(shape, true, new Random(2));

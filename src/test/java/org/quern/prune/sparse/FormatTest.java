@@ -34,8 +34,7 @@ class FormatTest {
     assertArrayEquals(expected.shape(), got.shape());
     assertEquals(expected.type(), got.type());
     long bytes = expected.size() * expected.type().bytes();
-    assertEquals(
-        -1, expected.memory().asSlice(0, bytes).mismatch(got.memory().asSlice(0, bytes)));
+    assertEquals(-1, expected.memory().asSlice(0, bytes).mismatch(got.memory().asSlice(0, bytes)));
   }
 
   private BitmaskMatrix again(BitmaskMatrix packed) {
@@ -54,8 +53,7 @@ class FormatTest {
       for (int columns : new int[] {0, 1, 7, 8, 9, 63, 64, 65, 130}) {
         for (double density : new double[] {0, 0.1, 0.5, 1}) {
           int rows = random.nextInt(6);
-          Tensor dense =
-              SampleWeights.unstructured(arena, random, type, rows, columns, density);
+          Tensor dense = SampleWeights.unstructured(arena, random, type, rows, columns, density);
           BitmaskMatrix packed = BitmaskMatrix.pack(dense, arena);
           assertSameBits(dense, packed.unpack(arena));
           assertSameBits(dense, again(packed).unpack(arena));
@@ -100,10 +98,8 @@ class FormatTest {
     for (int j = 20; j < 30; j++) {
       values[j] = j;
     }
-    BitmaskMatrix packed =
-        BitmaskMatrix.pack(Tensor.copyOf(arena, values, 3, 10), arena);
-    assertArrayEquals(
-        new double[] {1, 2, 0, 0, 255, 3}, packed.bitmask().toDoubleArray());
+    BitmaskMatrix packed = BitmaskMatrix.pack(Tensor.copyOf(arena, values, 3, 10), arena);
+    assertArrayEquals(new double[] {1, 2, 0, 0, 255, 3}, packed.bitmask().toDoubleArray());
     assertArrayEquals(new double[] {0, 2, 2}, packed.rowOffsets().toDoubleArray());
     assertEquals(12, packed.valueCount());
     assertEquals(29, packed.compressed().getDouble(11));
@@ -187,8 +183,7 @@ class FormatTest {
         "dense: expected a multiple of 4 columns, got 7",
         () -> TwoOfFourMatrix.pack(Tensor.allocate(arena, DType.F32, 3, 7), arena));
     for (Tensor other :
-        List.of(
-            Tensor.allocate(arena, DType.F64, 3, 8), Tensor.allocate(arena, DType.F32, 8))) {
+        List.of(Tensor.allocate(arena, DType.F64, 3, 8), Tensor.allocate(arena, DType.F32, 8))) {
       assertMessage(
           "dense: expected a matrix of F32, F16 or BF16", () -> BitmaskMatrix.pack(other, arena));
     }
@@ -238,7 +233,11 @@ class FormatTest {
         "row_offsets: expected a contiguous I64[4]",
         () ->
             BitmaskMatrix.of(
-                shape(p), p.compressed(), p.bitmask(), Tensor.allocate(arena, DType.I64, 5), arena));
+                shape(p),
+                p.compressed(),
+                p.bitmask(),
+                Tensor.allocate(arena, DType.I64, 5),
+                arena));
   }
 
   @Test
@@ -256,8 +255,7 @@ class FormatTest {
   }
 
   private static void assertMessage(String start, Runnable action) {
-    IllegalArgumentException refused =
-        assertThrows(IllegalArgumentException.class, action::run);
+    IllegalArgumentException refused = assertThrows(IllegalArgumentException.class, action::run);
     assertTrue(refused.getMessage().startsWith(start), refused.getMessage());
   }
 }
