@@ -98,20 +98,6 @@ public final class TwoOfFourMatrix extends SparseMatrix {
   }
 
   /**
-   * True where every group of a checked dense matrix has at most two elements that are not zero.
-   */
-  static boolean isPatternOf(Tensor dense) {
-    DType type = dense.type();
-    int columns = (int) dense.dim(1);
-    boolean fits = columns % GROUP == 0;
-    for (long row = 0; fits && row < dense.dim(0); row++) {
-      long at = row * dense.rowStride() * type.bytes();
-      fits = findTooMany(dense.memory(), at, type, columns) < 0;
-    }
-    return fits;
-  }
-
-  /**
    * The first group of a dense row with more than two elements that are not zero, by its first
    * column; -1 where there is none.
    */
