@@ -21,7 +21,17 @@ final class Lbfgs {
   }
 
   /** A step that was taken, and by what the gradient changed. */
-  private record Change(double[] step, double[] turn, double curvature) {}
+  private static final class Change {
+    final double[] step;
+    final double[] turn;
+    final double curvature;
+
+    Change(double[] step, double[] turn, double curvature) {
+      this.step = step;
+      this.turn = turn;
+      this.curvature = curvature;
+    }
+  }
 
   private final Objective objective;
   private final Deque<Change> changes = new ArrayDeque<>();

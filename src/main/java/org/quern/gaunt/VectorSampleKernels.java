@@ -18,6 +18,7 @@ import org.quern.tensor.DType;
  * <p>The text is that for F32; the class for F64 is its {@link VectorTwin}. So no method has a
  * local of type float, and no number of bytes is a constant of the text.
  */
+@SuppressWarnings("NarrowCalculation") // Offsets within a tile are small.
 final class VectorSampleKernels implements SampleKernels {
   /**
    * Points whose sums over the lanes one method takes: with more of them the compiler gives up
