@@ -1,6 +1,7 @@
 package org.quern.prune;
 
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
@@ -53,9 +54,16 @@ public final class Perplexities {
     return new TourTable("Perplexity after pruning" + ofDense(), headings, rows);
   }
 
-  /** Bars for each pattern, one for each method; a bar of 0 where nothing was measured. */
+  /**
+   * Bars for each pattern, one for each method, beside that of the dense model where it is known; a
+   * bar of 0 where nothing was measured.
+   */
   public Chart chart() {
     List<Chart.Series> series = new ArrayList<>();
+    if (!Double.isNaN(dense)) {
+      series.add(
+          new Chart.Series("dense", List.of(), Collections.nCopies(patterns.size(), dense)));
+    }
     byMethod.forEach((method, values) ->
         series.add(
             new Chart.Series(
