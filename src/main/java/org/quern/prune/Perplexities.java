@@ -61,8 +61,7 @@ public final class Perplexities {
   public Chart chart() {
     List<Chart.Series> series = new ArrayList<>();
     if (!Double.isNaN(dense)) {
-      series.add(
-          new Chart.Series("dense", List.of(), Collections.nCopies(patterns.size(), dense)));
+      series.add(new Chart.Series("dense", List.of(), Collections.nCopies(patterns.size(), dense)));
     }
     byMethod.forEach((method, values) ->
         series.add(
