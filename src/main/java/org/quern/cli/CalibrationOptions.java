@@ -159,10 +159,7 @@ final class CalibrationOptions {
         "Time",
         Output.seconds(pruning.seconds())
             + ", tier "
-            + pruning.tier().label()
-            + ", "
-            + pruning.threads()
-            + (pruning.threads() == 1 ? " thread" : " threads"));
+            + Output.workers(pruning.tier(), pruning.threads()));
     facts.put(
         "Calibrated",
         report.sequences()

@@ -19,6 +19,7 @@ import org.quern.prune.lm.LanguageModel;
 import org.quern.runtime.Tier;
 import picocli.CommandLine.ArgGroup;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.ParameterException;
@@ -87,12 +88,7 @@ final class GenerateCommand implements Callable<Integer> {
   @Option(names = "--sparse", description = "Leave out the zeros of pruned layers.")
   private boolean sparse;
 
-  @Option(
-      names = "--threads",
-      paramLabel = "N",
-      description =
-          "Threads to use at most (default: one per processor). The result does not depend on it.")
-  private int threads = Runtime.getRuntime().availableProcessors();
+  @Mixin private ThreadsOption threads = new ThreadsOption();
 
   @Option(
       names = "--tier",
@@ -114,7 +110,7 @@ final class GenerateCommand implements Callable<Integer> {
     Tier chosen = Tiers.choose(spec, Generator.TIERS, tier);
     int positions = Math.addExact(ids.length, tokens);
     try (LanguageModel opened = LanguageModel.open(model);
-        Generator generator = Generator.create(opened, sparse, positions, threads, chosen)) {
+        Generator generator = Generator.create(opened, sparse, positions, threads.most(), chosen)) {
       long start = System.nanoTime();
       int[] first = generator.generate(ids, 1);
       long between = System.nanoTime();
@@ -188,7 +184,7 @@ final class GenerateCommand implements Callable<Integer> {
     document.addProperty("packedLayers", generator.packedLayers());
     document.addProperty("layers", layers);
     document.addProperty("tier", generator.tier().label());
-    document.addProperty("threads", threads);
+    document.addProperty("threads", threads.most());
     spec.commandLine().getOut().println(Output.toJson(document));
   }
 
@@ -226,9 +222,7 @@ final class GenerateCommand implements Callable<Integer> {
             + " of "
             + layers
             + " layers without their zeros");
-    facts.put(
-        "Tier",
-        generator.tier().label() + ", " + threads + (threads == 1 ? " thread" : " threads"));
+    facts.put("Tier", Output.workers(generator.tier(), threads.most()));
     facts.forEach((name, value) -> out.printf("%-12s %s%n", name, value));
   }
 }

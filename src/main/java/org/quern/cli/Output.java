@@ -6,6 +6,7 @@ import com.google.gson.JsonElement;
 import com.google.gson.JsonNull;
 import com.google.gson.JsonPrimitive;
 import java.util.Locale;
+import org.quern.runtime.Tier;
 
 /** How figures and documents are written to standard output. */
 final class Output {
@@ -41,6 +42,11 @@ final class Output {
   /** Four decimal places, as perplexities are published with up to four digits. */
   static String figure4(double value) {
     return String.format(Locale.ROOT, "%.4f", value);
+  }
+
+  /** What computed, as in {@code vector, 2 threads}. */
+  static String workers(Tier tier, int threads) {
+    return tier.label() + ", " + threads + (threads == 1 ? " thread" : " threads");
   }
 
   /** A duration with the unit that gives it few digits. */

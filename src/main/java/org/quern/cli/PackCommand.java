@@ -10,6 +10,7 @@ import org.quern.prune.sparse.CheckpointPacker;
 import org.quern.prune.sparse.PackReport;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ITypeConverter;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
@@ -76,12 +77,7 @@ final class PackCommand implements Callable<Integer> {
           "Least share of zeros of a matrix to pack; others are copied (default: ${DEFAULT-VALUE}).")
   private double minSparsity = CheckpointPacker.DEFAULT_MIN_SPARSITY;
 
-  @Option(
-      names = "--threads",
-      paramLabel = "N",
-      description =
-          "Threads to use at most (default: one per processor). The result does not depend on it.")
-  private int threads = Runtime.getRuntime().availableProcessors();
+  @Mixin private ThreadsOption threads = new ThreadsOption();
 
   @Option(names = "--force", description = "Replace files that stand at OUT.")
   private boolean force;
@@ -97,7 +93,7 @@ final class PackCommand implements Callable<Integer> {
           CheckpointPacker.builder()
               .format(format)
               .minSparsity(minSparsity)
-              .threads(threads)
+              .threads(threads.most())
               .overwrite(force)
               .progress(progress)
               .build()

@@ -16,9 +16,9 @@ import org.quern.prune.calibration.TokenizedText;
 import org.quern.prune.lm.LanguageModel;
 import org.quern.tensor.Tensor;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
-import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.Parameters;
 import picocli.CommandLine.Spec;
 
@@ -82,29 +82,20 @@ final class PerplexityCommand implements Callable<Integer> {
           "Where a temporary file goes if the windows need one (default: the system's directory for such files).")
   private Path scratch = Path.of(System.getProperty("java.io.tmpdir"));
 
-  @Option(
-      names = "--threads",
-      paramLabel = "N",
-      description =
-          "Threads to use at most (default: one per processor). The result does not depend on it.")
-  private int threads = Runtime.getRuntime().availableProcessors();
+  @Mixin private ThreadsOption threads = new ThreadsOption();
 
   @Option(names = "--json", description = "Print one JSON object instead of lines.")
   private boolean json;
 
   @Override
   public Integer call() throws IOException {
-    if (threads < 1) {
-      throw new ParameterException(
-          spec.commandLine(), "--threads: expected at least 1, got " + threads);
-    }
     Evaluation evaluation;
     try (LanguageModel decoder = LanguageModel.open(model);
         Arena arena = Arena.ofShared();
         ConsoleProgress progress = ConsoleProgress.onErrorStream()) {
       TokenizedText text = TokenFile.read(tokens, type, decoder.shape().vocabulary(), arena);
       Tensor windows = text.windows(arena, length != null ? length : text.defaultLength());
-      evaluation = Evaluation.of(decoder, windows, scratch, threads, progress);
+      evaluation = Evaluation.of(decoder, windows, scratch, threads.most(), progress);
     } catch (CancellationException e) {
       InterruptedIOException interrupted =
           new InterruptedIOException(model + ": interrupted while it was evaluated");

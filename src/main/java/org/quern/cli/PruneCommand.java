@@ -212,12 +212,7 @@ final class PruneCommand implements Callable<Integer> {
           "exact, or official for the arithmetic of the released GBLM-Pruner (default: ${DEFAULT-VALUE}).")
   private Compat compat;
 
-  @Option(
-      names = "--threads",
-      paramLabel = "N",
-      description =
-          "Threads to use at most (default: one per processor). The result does not depend on it.")
-  private int threads = Runtime.getRuntime().availableProcessors();
+  @Mixin private ThreadsOption threads = new ThreadsOption();
 
   @Option(
       names = "--tier",
@@ -271,7 +266,7 @@ final class PruneCommand implements Callable<Integer> {
       if (calibrated != null) {
         html.perplexities(CalibrationOptions.perplexities(calibrated));
       }
-      html.pictures(layout, threads).write(page);
+      html.pictures(layout, threads.most()).write(page);
     }
     PrintWriter out = spec.commandLine().getOut();
     if (json) {
@@ -297,7 +292,7 @@ final class PruneCommand implements Callable<Integer> {
             .pattern(pattern())
             .compat(compat)
             .tier(Tiers.choose(spec, CheckpointPruner.TIERS, tier))
-            .threads(threads)
+            .threads(threads.most())
             .gradientNorm(norm)
             .activations(activations)
             .ratios(ratios)
@@ -336,7 +331,7 @@ final class PruneCommand implements Callable<Integer> {
                     .exponent(exponent)
                     .preserveMask(preserveMask)
                     .tier(Tiers.choose(spec, CheckpointPruner.TIERS, tier)))
-            .threads(threads)
+            .threads(threads.most())
             .gradientNorm(norm)
             .ratios(ratios)
             .overwrite(force)
@@ -422,10 +417,7 @@ final class PruneCommand implements Callable<Integer> {
                 report.bytes() / report.seconds() * 1e-9,
                 report.bytes())
             + ", tier "
-            + report.tier().label()
-            + ", "
-            + report.threads()
-            + (report.threads() == 1 ? " thread" : " threads"));
+            + Output.workers(report.tier(), report.threads()));
     facts.put("Output", report.output() == null ? "none: dry run" : report.output().toString());
     return facts;
   }

@@ -6,6 +6,7 @@ import java.util.concurrent.Callable;
 import org.quern.prune.sparse.CheckpointUnpacker;
 import org.quern.prune.sparse.PackReport;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
@@ -49,12 +50,7 @@ final class UnpackCommand implements Callable<Integer> {
           "Where to write: a file if PACKED is a single file, else a directory. Must not exist without --force.")
   private Path output;
 
-  @Option(
-      names = "--threads",
-      paramLabel = "N",
-      description =
-          "Threads to use at most (default: one per processor). The result does not depend on it.")
-  private int threads = Runtime.getRuntime().availableProcessors();
+  @Mixin private ThreadsOption threads = new ThreadsOption();
 
   @Option(names = "--force", description = "Replace files that stand at OUT.")
   private boolean force;
@@ -66,7 +62,7 @@ final class UnpackCommand implements Callable<Integer> {
   public Integer call() throws IOException {
     PackReport report;
     try (ConsoleProgress progress = ConsoleProgress.onErrorStream()) {
-      report = new CheckpointUnpacker(threads, force, progress).unpack(model, output);
+      report = new CheckpointUnpacker(threads.most(), force, progress).unpack(model, output);
     }
     PackCommand.print(report, json, spec.commandLine().getOut());
     return 0;
