@@ -8,7 +8,6 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
-import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
@@ -331,26 +330,15 @@ public final class CalibratedPruning {
 
     private void write(CheckpointWriter writer, CalibrationState state) throws IOException {
       long begin = System.nanoTime();
-      Map<String, Integer> blockOf = new HashMap<>();
-      for (int block = 0; block < blocks(); block++) {
-        try (SafetensorsFile pruned = state.openPruned(block)) {
-          for (SafetensorsEntry entry : pruned.entries()) {
-            blockOf.put(entry.name(), block);
-          }
-        }
-      }
       Work work = new Work(settings.progress, "writing tensors", checkpoint.names().size());
-      for (SafetensorsFile shard : checkpoint.shards()) {
-        for (SafetensorsEntry entry : shard.entries()) {
-          Integer block = blockOf.get(entry.name());
-          if (block == null) {
-            writer.writer(shard).copy(entry.name(), shard);
-          } else {
-            try (SafetensorsFile pruned = state.openPruned(block)) {
-              writer.writer(shard).copy(entry.name(), pruned);
-            }
+      try (Checkpoint pruned = Checkpoint.open(state.pruned())) {
+        for (SafetensorsFile shard : checkpoint.shards()) {
+          for (SafetensorsEntry entry : shard.entries()) {
+            String name = entry.name();
+            boolean isPruned = pruned.names().contains(name);
+            writer.writer(shard).copy(name, isPruned ? pruned.shardOf(name) : shard);
+            work.advance(1);
           }
-          work.advance(1);
         }
       }
       writer.commit();

@@ -144,8 +144,13 @@ final class CalibrationState implements DenseGradients.Sink {
     return gradients().resolve(name(block));
   }
 
+  /** The directory with the pruned weights, which is a checkpoint of its own. */
+  Path pruned() {
+    return directory.resolve(PRUNED);
+  }
+
   private Path pruned(int block) {
-    return directory.resolve(PRUNED).resolve(name(block));
+    return pruned().resolve(name(block));
   }
 
   private static String name(int block) {
@@ -225,7 +230,7 @@ final class CalibrationState implements DenseGradients.Sink {
   /** Deletes what belongs to the state, and the directory unless something else is in it. */
   void delete() throws IOException {
     deleteBlocks(directory.resolve(GRADIENTS));
-    deleteBlocks(directory.resolve(PRUNED));
+    deleteBlocks(pruned());
     Files.deleteIfExists(directory.resolve(STREAM_GRADIENT));
     Files.deleteIfExists(directory.resolve(STATE));
     if (isEmpty(directory)) {
