@@ -188,7 +188,7 @@ final class PruneReplayer {
         continue;
       }
       if (member.group(2).equals("mask")) {
-        scores.replayMask(name, file, key, files, arena);
+        scores.replayMask(name, file, member, files, arena);
       } else if (member.group(2).equals("sparsegpt")) {
         new ReconstructionReplayer(replay, files).replaySparseGpt(name, file, key, arena);
       } else {

@@ -37,8 +37,8 @@ final class ScoreReplayer {
         continue;
       }
       switch (member.group(2)) {
-        case "score" -> replayScores(name, file, key, files, arena);
-        case "mask" -> replayMask(name, file, key, files, arena);
+        case "score" -> replayScores(name, file, member, files, arena);
+        case "mask" -> replayMask(name, file, member, files, arena);
         default ->
             replay.skip(
                 name + ": *." + member.group(2) + "." + member.group(3), PruneReplayer.LATER);
@@ -49,14 +49,11 @@ final class ScoreReplayer {
   private void replayScores(
       String name,
       SafetensorsFile file,
-      String key,
+      Matcher member,
       Map<String, SafetensorsFile> files,
       Arena arena)
       throws IOException {
-    Matcher member = PruneReplayer.MEMBER.matcher(key);
-    if (!member.matches()) {
-      throw new AssertionError(key);
-    }
+    String key = member.group();
     String what = member.group(3);
     Method method = GoldenRun.method(what.split("\\.", 2)[0]);
     if (method == null) {
@@ -82,16 +79,16 @@ final class ScoreReplayer {
     replay.record(name, key, worst, SCORE_TOLERANCE, PruneReplayer.RELATIVE);
   }
 
-  /** Replays a mask whose key tells layer, method, and pattern. */
+  /** Replays a mask whose key, as {@code member} matched it, tells layer, method, and pattern. */
   void replayMask(
       String name,
       SafetensorsFile file,
-      String key,
+      Matcher member,
       Map<String, SafetensorsFile> files,
       Arena arena)
       throws IOException {
-    Matcher member = PruneReplayer.MEMBER.matcher(key);
-    GoldenRun run = member.matches() ? GoldenRun.parse(member.group(3)) : null;
+    String key = member.group();
+    GoldenRun run = GoldenRun.parse(member.group(3));
     if (run == null) {
       replay.skip(name + ": " + key, PruneReplayer.LATER);
       return;

@@ -56,7 +56,17 @@ final class VectorCells {
   /** Bytes of a cell. */
   private static final int CELL = Math.max(1, LANES / Byte.SIZE);
 
+  /** Bits of the smallest value that is not finite. */
+  static final int INFINITY_BITS = 0x7f800000;
+
   private VectorCells() {}
+
+  // Not abs(): C2 reads its mask from memory in every turn, often across two cache lines, and the
+  // loops that want this are bound by loads. The mask of an AND stays in a register.
+  /** |value|; small enough to be inlined always. */
+  static FloatVector magnitude(FloatVector value) {
+    return value.reinterpretAsInts().and(Integer.MAX_VALUE).reinterpretAsFloats();
+  }
 
   /** Bytes of the cells of {@code columns} columns, a multiple of 64. */
   static long bytes(int columns) {

@@ -379,7 +379,7 @@ final class VectorPruneKernels implements PruneKernels {
   private static final float CENTER_GAIN = 0.5f;
 
   /** One more than the bits of the largest score: finite scores may overflow to infinity. */
-  private static final int ABOVE_ALL = VectorScores.INFINITY_BITS + 1;
+  private static final int ABOVE_ALL = VectorCells.INFINITY_BITS + 1;
 
   @Override
   public long pruneSmallest(

@@ -24,9 +24,6 @@ import org.quern.runtime.NativeViews;
  * well (its nodes pass NodeCountInliningCutoff).
  */
 final class VectorScores {
-  /** Bits of the smallest value that is not finite. */
-  static final int INFINITY_BITS = 0x7f800000;
-
   /** Set in the result of a pass where a score is not finite. */
   static final long NOT_FINITE = Long.MIN_VALUE;
 
@@ -70,17 +67,13 @@ final class VectorScores {
   private static FloatVector score(
       MemorySegment w, long wOffset, MemorySegment g, long gOffset, MemorySegment c, long cOffset) {
     FloatVector weight =
-        magnitude(FloatVector.fromMemorySegment(VectorCells.F, w, wOffset, VectorCells.LE));
+        VectorCells.magnitude(
+            FloatVector.fromMemorySegment(VectorCells.F, w, wOffset, VectorCells.LE));
     FloatVector gradient =
-        magnitude(FloatVector.fromMemorySegment(VectorCells.F, g, gOffset, VectorCells.LE));
+        VectorCells.magnitude(
+            FloatVector.fromMemorySegment(VectorCells.F, g, gOffset, VectorCells.LE));
     FloatVector norm = FloatVector.fromMemorySegment(VectorCells.F, c, cOffset, VectorCells.LE);
     return weight.mul(norm).add(weight.mul(gradient));
-  }
-
-  // Not abs(): C2 reads its mask from memory in every turn, often across two cache lines, and these
-  // loops are bound by loads. The mask of an AND stays in a register.
-  private static FloatVector magnitude(FloatVector value) {
-    return value.reinterpretAsInts().and(Integer.MAX_VALUE).reinterpretAsFloats();
   }
 
   /** Writes scores; {@link #NOT_FINITE} or 0. */
@@ -116,7 +109,7 @@ final class VectorScores {
   // Not reduceLanes(UMAX): on JDK 25 its identity is Integer.MIN_VALUE, which is larger than every
   // score.
   static long finite(IntVector largest) {
-    return largest.compare(UGE, INFINITY_BITS).anyTrue() ? NOT_FINITE : 0;
+    return largest.compare(UGE, VectorCells.INFINITY_BITS).anyTrue() ? NOT_FINITE : 0;
   }
 
   /**

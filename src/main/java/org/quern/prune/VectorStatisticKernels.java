@@ -35,7 +35,6 @@ final class VectorStatisticKernels implements StatisticKernels {
   private static final int DOUBLES = D.length();
   private static final int LANES = F.length();
   private static final ByteOrder LE = ByteOrder.LITTLE_ENDIAN;
-  private static final int INFINITY_BITS = 0x7f800000;
 
   /** Elements worked on at a time: with their sums they fit the first-level cache. */
   private static final int PIECE = 1024;
@@ -239,7 +238,7 @@ final class VectorStatisticKernels implements StatisticKernels {
       for (int i = 0; i < vectors; i++) {
         long step = (long) i * VectorCells.BYTES;
         FloatVector sum =
-            magnitude(FloatVector.fromMemorySegment(F, g, from + step, LE).mul(scale))
+            VectorCells.magnitude(FloatVector.fromMemorySegment(F, g, from + step, LE).mul(scale))
                 .add(FloatVector.fromMemorySegment(F, sums, at + step, LE));
         largest = largest.max(sum.reinterpretAsInts());
         sum.intoMemorySegment(sums, at + step, LE);
@@ -280,7 +279,7 @@ final class VectorStatisticKernels implements StatisticKernels {
       for (int i = 0; i < vectors; i++) {
         long step = (long) i * VectorCells.BYTES;
         FloatVector scaled =
-            magnitude(FloatVector.fromMemorySegment(F, g, from + step, LE).mul(scale));
+            VectorCells.magnitude(FloatVector.fromMemorySegment(F, g, from + step, LE).mul(scale));
         FloatVector sum =
             scaled.mul(scaled).add(FloatVector.fromMemorySegment(F, sums, at + step, LE));
         largest = largest.max(sum.reinterpretAsInts());
@@ -303,12 +302,7 @@ final class VectorStatisticKernels implements StatisticKernels {
     return rows == 0 ? 0 : (rows - 1) * rowBytes + (long) n * Float.BYTES;
   }
 
-  // Not abs(), whose mask C2 reads from memory in every turn.
-  private static FloatVector magnitude(FloatVector value) {
-    return value.reinterpretAsInts().and(Integer.MAX_VALUE).reinterpretAsFloats();
-  }
-
   private static boolean isFinite(IntVector largest) {
-    return !largest.compare(VectorOperators.GE, INFINITY_BITS).anyTrue();
+    return !largest.compare(VectorOperators.GE, VectorCells.INFINITY_BITS).anyTrue();
   }
 }
