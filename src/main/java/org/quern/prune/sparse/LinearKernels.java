@@ -15,7 +15,7 @@ import org.quern.tensor.Tensor;
  *
  * <p>The order of a sum depends on n, the type and the tier alone. Within the vector tier the order
  * is the same for dense and sparse W, so that both give the same bits. Methods work on rows {@code
- * [from, to)}, are free of state, and allocate nothing.
+ * [from, to)} and are free of state; a call may allocate the lanes of its rows' sums, no more.
  *
  * <p>Source of the walk over words of a mask with expanding loads: SparAMX (arXiv 2502.12444).
  */

@@ -48,8 +48,7 @@ public final class VectorLanes {
   }
 
   // The compiler inlines a call that is seldom made, such as one after a loop, only below 35 bytes
-  // of
-  // bytecode; where it does not, the vector becomes an object. So every method here is shorter.
+  // of bytecode; where it does not, the vector becomes an object. So every method here is shorter.
 
   /** The sum of the lanes. */
   public static float sum(FloatVector x) {
