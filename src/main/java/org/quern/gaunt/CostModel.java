@@ -86,9 +86,7 @@ final class CostModel {
       Algorithm algorithm, TrilinearForm form, Resolution resolution) {
     return switch (algorithm) {
       case DIRECT -> coefficients(form) + (double) form.components(0) * form.components(1);
-      case HYBRID ->
-          (resolution.nodes() == 0 ? HybridPlan.of(form) : HybridPlan.of(form, resolution.nodes()))
-              .multiplyAdds();
+      case HYBRID -> HybridPlan.of(form, resolution.rings(form)).multiplyAdds();
       case GRID -> grid(form, resolution.rings(form), resolution.ringPoints(form));
       case POINTS -> {
         int highest = Math.max(form.degree(0), Math.max(form.degree(1), form.degree(2)));

@@ -113,8 +113,7 @@ public final class GauntProduct {
       case FOURIER -> new FourierProduct(form, type, resolution.azimuths());
       case GRID -> new GridProduct(form, resolution.grid(form), type, tier);
       case HYBRID -> {
-        HybridPlan plan =
-            resolution.nodes() == 0 ? HybridPlan.of(form) : HybridPlan.of(form, resolution.nodes());
+        HybridPlan plan = HybridPlan.of(form, resolution.rings(form));
         yield tier == Tier.VECTOR ? new VectorHybrid(plan, type) : new ScalarHybrid(plan, type);
       }
       case POINTS -> new PointProduct(form, type, tier);

@@ -176,11 +176,6 @@ final class HybridPlan {
     return form.integrandDegree() / 2 + 1;
   }
 
-  /** The plan with the fewest multiplications. */
-  static HybridPlan of(TrilinearForm form) {
-    return of(form, leastNodes(form));
-  }
-
   /** The plan with the fewest multiplications on a number of nodes, at least the least one. */
   static HybridPlan of(TrilinearForm form, int nodes) {
     int[] operands = operands(form);

@@ -206,15 +206,15 @@ final class ProductCall implements Parallel.RangeBody {
 
   // Scratch memory of a thread: that of the algorithm, then slots of one tile each, then sums.
 
-  /** Slots: the operands, the derivatives by them, and one input as it came. */
+  /** Slots: the operands, the derivatives by them from this one on, and one input as it came. */
   private static final int GX = 3;
-
-  /** Slots whose tiles may be taken where they lie. */
-  private static final int PLACES = 5;
 
   private static final int RAW = 6;
 
   private static final int SLOTS = 7;
+
+  /** Slots whose tiles may be taken where they lie: the operands, and the derivatives by inputs. */
+  private static final int PLACES = 5;
 
   private long tileStep() {
     return (long) lanes * type.bytes();

@@ -66,7 +66,7 @@ record Resolution(int nodes, int azimuths) {
     return form.integrandDegree() + 1;
   }
 
-  /** Rings of {@link Algorithm#GRID}. */
+  /** Rings of {@link Algorithm#GRID}, which are the nodes of {@link Algorithm#HYBRID}. */
   int rings(TrilinearForm form) {
     return nodes == 0 ? HybridPlan.leastNodes(form) : nodes;
   }
